@@ -1,0 +1,1 @@
+"""Nothing to configure: the installed plugin does everything (see README.md)."""

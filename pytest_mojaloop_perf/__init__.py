@@ -1,0 +1,5 @@
+"""Mojaloop performance benchmarks as pytest assertions."""
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__"]

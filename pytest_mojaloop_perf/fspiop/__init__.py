@@ -1,0 +1,1 @@
+"""The wire protocol of FSPIOP: signatures, ILP, headers, keys. Base: imports nothing of the stages."""

@@ -1,0 +1,1 @@
+"""Targets: where an environment comes from."""

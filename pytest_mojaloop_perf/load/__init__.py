@@ -1,0 +1,1 @@
+"""Load: the k6 script, its configuration, its process and its records."""

@@ -1,0 +1,1 @@
+"""Measurement: the steady window, percentiles, intervals, machine use, reconciliation."""

@@ -1,0 +1,1 @@
+"""The pytest hooks of the suite; hooks only."""

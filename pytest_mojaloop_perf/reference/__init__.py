@@ -1,0 +1,1 @@
+"""The reference hub and DFSPs: a small real FSPIOP switch in processes of its own."""

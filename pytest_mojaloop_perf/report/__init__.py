@@ -1,0 +1,1 @@
+"""Reports: terminal, HTML, Allure, JUnit, CI summary."""

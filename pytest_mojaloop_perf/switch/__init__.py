@@ -1,0 +1,1 @@
+"""What is said about the switch under test: its security as observed."""

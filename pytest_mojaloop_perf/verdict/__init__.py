@@ -1,0 +1,1 @@
+"""Verdict: may we conclude, and were the objectives met."""
