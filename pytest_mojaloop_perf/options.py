@@ -67,7 +67,7 @@ OPTIONS: tuple[Option, ...] = (
         flag="--perf-duration",
         metavar="TIME",
         topic="load",
-        help="how long load arrives, like 90s or 27m; warm-up and cool-down shrink or grow with it unless given",
+        help="how long load arrives, like 90s or 27m; warm-up and cool-down scale with it unless given",
     ),
     Option(flag="--perf-warmup", metavar="TIME", topic="load", help="time cut off before the steady window"),
     Option(flag="--perf-cooldown", metavar="TIME", topic="load", help="time cut off after the steady window"),

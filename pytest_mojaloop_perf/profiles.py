@@ -5,6 +5,7 @@ A name without a slash or suffix is looked up among the packaged files; anything
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -107,7 +108,8 @@ def load_matrix(name_or_path: str) -> Matrix:
             )
         if not math.isfinite(pair.weight_percent) or pair.weight_percent <= 0:
             raise BadInputError(
-                f"{path} gives {pair.payer} -> {pair.payee} the weight {pair.weight_percent}, expected above 0",
+                f"{path} gives {pair.payer} -> {pair.payee} the weight {pair.weight_percent}, "
+                "expected above 0",
                 remedy="remove the pair or give it a share of the transactions in percent",
             )
         seen.add((pair.payer, pair.payee))
@@ -160,7 +162,8 @@ def check_matrix_against_dfsps(matrix: Matrix, dfsps: tuple[Dfsp, ...]) -> None:
                 )
             if role not in dfsp.roles:
                 raise BadInputError(
-                    f"the matrix {matrix.name} uses {fsp_id} as a {role}, but its roles are {', '.join(dfsp.roles)}",
+                    f"the matrix {matrix.name} uses {fsp_id} as a {role}, but its roles are "
+                    f"{', '.join(dfsp.roles)}",
                     remedy=f"add {role} to the roles of {fsp_id}, or change the pair",
                 )
             if dfsp.currency != matrix.currency:
@@ -213,14 +216,14 @@ def check_load(load: LoadShape, *, source: str) -> None:
         ("vus", load.vus if load.vus is not None else 1, 1, 100_000),
     )
     for name, value, least, most in bounds:
-        if not (isinstance(value, (int, float)) and math.isfinite(value) and least <= value <= most):
+        if not (math.isfinite(value) and least <= value <= most):
             raise BadInputError(
                 f"{name} in {source} is {value}, expected {least:g} to {most:g}", remedy=f"change {name}"
             )
     if load.warmup_s + load.cooldown_s >= load.duration_s:
         raise BadInputError(
-            f"the duration in {source} is {load.duration_s:g}s, expected more than warm-up ({load.warmup_s:g}s) "
-            f"plus cool-down ({load.cooldown_s:g}s)",
+            f"the duration in {source} is {load.duration_s:g}s, expected more than warm-up "
+            f"({load.warmup_s:g}s) plus cool-down ({load.cooldown_s:g}s)",
             remedy="raise --perf-duration, or lower --perf-warmup and --perf-cooldown",
         )
 
@@ -254,7 +257,7 @@ def _check_dfsp(dfsp: Dfsp, path: Path) -> None:
 
 def _check_ranges(dfsps: tuple[Dfsp, ...], path: Path) -> None:
     ranges = sorted((int(d.msisdn_first), int(d.msisdn_first) + d.msisdn_count - 1, d.fsp_id) for d in dfsps)
-    for (_, last, left), (first, _, right) in zip(ranges, ranges[1:], strict=False):
+    for (_, last, left), (first, _, right) in itertools.pairwise(ranges):
         if first <= last:
             raise BadInputError(
                 f"{path} gives {left} and {right} overlapping MSISDN ranges",
