@@ -14,6 +14,8 @@ import msgspec
 __all__ = [
     "COMMITTED",
     "LEGS",
+    "PROBE_FSPS",
+    "AccountBalance",
     "Dfsp",
     "DfspEndpoints",
     "Environment",
@@ -22,6 +24,7 @@ __all__ = [
     "HubUrls",
     "Interval",
     "Latency",
+    "LedgerSnapshot",
     "LegName",
     "LoadRun",
     "LoadShape",
@@ -54,6 +57,8 @@ LegName = Literal["discovery", "quote", "transfer"]
 LEGS: tuple[LegName, ...] = ("discovery", "quote", "transfer")
 COMMITTED = "COMMITTED"
 """The one outcome of a transaction that counts as success; every other outcome names a failure class."""
+PROBE_FSPS: tuple[str, str] = ("fsp-probe-a", "fsp-probe-b")
+"""Payer and payee that only the security probes use; security material is made for them too."""
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -301,7 +306,8 @@ class ProbeResult(Value, frozen=True, kw_only=True):
     """One negative probe: a message that must be refused, and how it was answered.
 
     `control` is one of mtls, jws, ilp; `refused` says that it was refused in the way the protocol says;
-    `moved_money` says that a position changed because of it.
+    `moved_money` says that a position changed because of it. `ran=False`: it was not sent, for the reason
+    that `observed` gives; then `refused` proves nothing.
     """
 
     name: str
@@ -310,6 +316,7 @@ class ProbeResult(Value, frozen=True, kw_only=True):
     observed: str
     refused: bool
     moved_money: bool = False
+    ran: bool = True
 
 
 class SecurityObserved(Value, frozen=True, kw_only=True):
@@ -464,6 +471,29 @@ class Measurement(Value, frozen=True, kw_only=True):
     def leg(self, name: str) -> Latency:
         """Return one leg's latency by name."""
         return dict(self.legs)[name]
+
+
+class AccountBalance(Value, frozen=True, kw_only=True):
+    """One account of the hub's ledger. Amounts are integer ten-thousandths of `currency`."""
+
+    account_id: int
+    fsp_id: str
+    account_type: str
+    currency: str
+    value_e4: int
+    reserved_e4: int
+
+
+class LedgerSnapshot(Value, frozen=True, kw_only=True):
+    """The hub's ledger before the load: what reconciliation counts from.
+
+    The two ids are the highest of the journals at that moment; everything above them is of the load.
+    """
+
+    taken_ms: float
+    state_change_id: int
+    position_change_id: int
+    accounts: tuple[AccountBalance, ...]
 
 
 class ReconciliationDefect(Value, frozen=True, kw_only=True):
