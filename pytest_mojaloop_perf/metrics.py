@@ -8,7 +8,15 @@ from typing import Literal
 from pytest_mojaloop_perf.errors import BadInputError
 from pytest_mojaloop_perf.model import LEGS, Objective, Value
 
-__all__ = ["LATENCY_OF", "STATS", "Metric", "check_objective", "describe_metric", "parse_metric"]
+__all__ = [
+    "LATENCY_OF",
+    "STATS",
+    "Metric",
+    "check_objective",
+    "describe_metric",
+    "parse_metric",
+    "samples_needed",
+]
 
 LATENCY_OF: tuple[str, ...] = ("e2e", "service", *LEGS)
 STATS: tuple[str, ...] = ("p50", "p90", "p95", "p99", "max")
@@ -16,7 +24,11 @@ _COUNTED: dict[str, tuple[str, str]] = {
     "tps": ("completed TPS", ""),
     "success_percent": ("success", " %"),
     "unanswered_percent": ("unanswered", " %"),
+    "money_defects": ("money defects", ""),
+    "security_breaches": ("security breaches", ""),
 }
+_SAMPLES_BEYOND = 10
+_SAMPLES_NEEDED = {"p50": 20, "max": 1}
 _HIGHER_IS_BETTER = ("tps", "success_percent")
 
 
@@ -55,6 +67,17 @@ def parse_metric(name: str) -> Metric:
 def describe_metric(name: str) -> str:
     """Return the metric as a person says it, for example `end-to-end p95`."""
     return parse_metric(name).label
+
+
+def samples_needed(stat: str) -> int:
+    """Return the fewest samples that support a statistic: ten beyond the percentile, so 1,000 for p99.
+
+    With fewer, a percentile is decided by a handful of values and is refused rather than printed.
+    """
+    if stat in _SAMPLES_NEEDED:
+        return _SAMPLES_NEEDED[stat]
+    beyond_percent = 100 - int(stat.removeprefix("p"))
+    return -(-_SAMPLES_BEYOND * 100 // beyond_percent)
 
 
 def check_objective(objective: Objective) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 __all__ = [
     "COMMITTED",
+    "GENERATOR",
     "LEGS",
     "PROBE_FSPS",
     "AccountBalance",
@@ -57,6 +58,8 @@ LegName = Literal["discovery", "quote", "transfer"]
 LEGS: tuple[LegName, ...] = ("discovery", "quote", "transfer")
 COMMITTED = "COMMITTED"
 """The one outcome of a transaction that counts as success; every other outcome names a failure class."""
+GENERATOR = "k6"
+"""Name of the load generator among the processes that are accounted for."""
 PROBE_FSPS: tuple[str, str] = ("fsp-probe-a", "fsp-probe-b")
 """Payer and payee that only the security probes use; security material is made for them too."""
 
@@ -200,11 +203,11 @@ class Plan(Value, frozen=True, kw_only=True):
     seed: int
     run_folder: Path
     keep: Literal["never", "on-failure", "always"] = "never"
+    keep_for_s: float = 7200.0
     reuse: str | None = None
     faults: tuple[Fault, ...] = ()
     k6: str | None = None
     k6_install: bool = True
-    config_files: tuple[tuple[str, Path], ...] = ()
 
     def payees(self) -> tuple[Dfsp, ...]:
         """Return the DFSPs that receive."""
@@ -358,18 +361,27 @@ class LoadRun(Value, frozen=True, kw_only=True):
 
 
 class ProcessUse(Value, frozen=True, kw_only=True):
-    """CPU (cores, averaged) and peak memory of one process over the steady window."""
+    """CPU (cores, averaged) and peak memory of one process and its children over the steady window.
+
+    `allowed_cores`: how many cores it may use at once (0: not known). `waiting_cores`: threads that were
+    ready to run and got no CPU, on average. `stopped_percent`: share of samples that found it stopped.
+    """
 
     name: str
     cpu_cores: float
     memory_peak_bytes: int
     threads: int = 0
+    allowed_cores: float = 0.0
+    waiting_cores: float = 0.0
+    stopped_percent: float = 0.0
 
 
 class MachineUse(Value, frozen=True, kw_only=True):
     """What this machine did over the steady window; all CPU in cores.
 
     `foreign_cores`: busy time that is neither ours nor steal; `steal_percent`: of all CPU time.
+    `throttled_percent`: share of the time in which a CPU quota held this container back.
+    `longest_gap_s`: longest time of the window without a sample.
     """
 
     cores: int
@@ -378,6 +390,9 @@ class MachineUse(Value, frozen=True, kw_only=True):
     steal_percent: float
     processes: tuple[ProcessUse, ...]
     samples: int
+    iowait_percent: float = 0.0
+    throttled_percent: float = 0.0
+    longest_gap_s: float = 0.0
 
 
 class Window(Value, frozen=True, kw_only=True):
@@ -445,6 +460,14 @@ class Measurement(Value, frozen=True, kw_only=True):
     `unanswered_percent`: ended by a timeout, among those scheduled in the window.
     `failures`: (class, count), most frequent first. `seconds_below_target_percent`: share of whole seconds
     of the window in which fewer than `tps` of the profile were committed.
+    Latencies are of transactions scheduled in the window *and* committed; those that failed are told by
+    `success_percent`, and a latency objective is missed when more went unanswered than its percentile
+    leaves out.
+    `arrivals_percent`: started among those scheduled in the window. `not_started`: the others;
+    `not_started_vus_busy`: those of them whose moment found nearly every VU waiting for an answer.
+    `records`: rows of the whole run; `records_repeated`, `records_broken`: rows that cannot be right.
+    `started_early_ms`: how much the earliest start precedes its scheduled arrival (a clock that stepped).
+    `in_flight_mean`: transactions begun and not ended, averaged over the window.
     """
 
     window: Window
@@ -467,6 +490,13 @@ class Measurement(Value, frozen=True, kw_only=True):
     start_lateness_p99_ms: float
     seconds_below_target_percent: float
     machine: MachineUse | None = None
+    records: int = 0
+    records_repeated: int = 0
+    records_broken: int = 0
+    not_started: int = 0
+    not_started_vus_busy: int = 0
+    started_early_ms: float = 0.0
+    in_flight_mean: float = 0.0
 
     def leg(self, name: str) -> Latency:
         """Return one leg's latency by name."""
