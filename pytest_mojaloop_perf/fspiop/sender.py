@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Self
 
 from pytest_mojaloop_perf.fspiop.canonical import encode_sorted
+from pytest_mojaloop_perf.fspiop.headers import message_headers
 from pytest_mojaloop_perf.fspiop.http import Client, Response
 from pytest_mojaloop_perf.fspiop.jws import Signer, signed_uri
 from pytest_mojaloop_perf.fspiop.tls import client_tls
@@ -39,16 +39,10 @@ class Sender:
     ) -> dict[str, str]:
         """Return all headers of a message, with its signature if this sender signs and there is a body."""
         resource = signed_uri(url).split("/")[1].partition("?")[0]
-        kind = f"application/vnd.interoperability.{resource}+json;version={version}"
-        headers = {
-            "content-type": kind,
-            "date": formatdate(usegmt=True),
-            "fspiop-source": self.fsp_id,
-        }
-        if method != "PUT":
-            headers["accept"] = kind
-        if destination is not None:
-            headers["fspiop-destination"] = destination
+        accept = method not in {"PUT", "PATCH"}
+        headers = message_headers(
+            resource, source=self.fsp_id, destination=destination, accept=accept, version=version
+        )
         if self.signer is not None and body:
             headers |= self.signer.headers(method, url, headers, body)
         return headers

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from email.utils import formatdate
 
 from pytest_mojaloop_perf.fspiop.admin import Accepted, Step
+from pytest_mojaloop_perf.fspiop.headers import http_date
 from pytest_mojaloop_perf.fspiop.participant import (
     callback_endpoints,
     creation_steps,
@@ -101,7 +101,7 @@ def _oracle(hub: HubUrls, currency: str) -> Step:
         headers=(
             ("content-type", _PARTICIPANTS_V1),
             ("accept", _PARTICIPANTS_V1),
-            ("date", formatdate(usegmt=True)),
+            ("date", http_date()),
         ),
         accepted=(CREATED, Accepted(status=500, code="2001"), Accepted(status=400, code="2001")),
     )
