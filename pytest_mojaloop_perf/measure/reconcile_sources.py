@@ -105,9 +105,9 @@ CREATE TABLE broken AS
 SELECT transferId FROM (
   SELECT participantCurrencyId AS accountId, transferId, change, value,
     lag(value) OVER (PARTITION BY participantCurrencyId ORDER BY participantPositionChangeId) AS previous
-  FROM ledger.participantPositionChange WHERE participantPositionChangeId > :position_change_id)
+  FROM ledger.participantPositionChange WHERE participantPositionChangeId > :position_change_id) c
 LEFT JOIN opening o USING (accountId)
-WHERE value <> coalesce(previous, o.value, 0) + change
+WHERE c.value <> coalesce(c.previous, o.value, 0) + c.change
 """
 
 _STRAY = """
