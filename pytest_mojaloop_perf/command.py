@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -163,12 +163,13 @@ def start(
     remedy: str,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    drop_env: Collection[str] = (),
     guarded: bool = False,
 ) -> Process:
     """Start a process whose output goes to `log` (appended); it holds our end of a pipe as its stdin.
 
     The pipe closes when we end in whatever way, so a child of ours can notice; a foreign program is started
-    with `guarded=True`, and the guard notices for it.
+    with `guarded=True`, and the guard notices for it. Variables named in `drop_env` are not inherited.
 
     Raises:
         CommandError: it could not be started.
@@ -185,7 +186,7 @@ def start(
                 stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**{k: v for k, v in os.environ.items() if k not in drop_env}, **(env or {})},
                 cwd=cwd,
                 start_new_session=True,
             )
