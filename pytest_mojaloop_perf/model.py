@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "ARRIVAL_BLUR_MS",
     "COMMITTED",
     "GENERATOR",
     "LEGS",
@@ -58,6 +59,8 @@ LegName = Literal["discovery", "quote", "transfer"]
 LEGS: tuple[LegName, ...] = ("discovery", "quote", "transfer")
 COMMITTED = "COMMITTED"
 """The one outcome of a transaction that counts as success; every other outcome names a failure class."""
+ARRIVAL_BLUR_MS = 1500.0
+"""After a dropped arrival, later ones may seem scheduled this much too early at most (see `load.records`)."""
 GENERATOR = "k6"
 """Name of the load generator among the processes that are accounted for."""
 PROBE_FSPS: tuple[str, str] = ("fsp-probe-a", "fsp-probe-b")
@@ -464,7 +467,7 @@ class Measurement(Value, frozen=True, kw_only=True):
     `success_percent`, and a latency objective is missed when more went unanswered than its percentile
     leaves out.
     `arrivals_percent`: started among those scheduled in the window. `not_started`: the others;
-    `not_started_vus_busy`: those of them whose moment found nearly every VU waiting for an answer.
+    `not_started_vus_busy`: those of them about whose moment nearly every VU was waiting for an answer.
     `records`: rows of the whole run; `records_repeated`, `records_broken`: rows that cannot be right.
     `started_early_ms`: how much the earliest start precedes its scheduled arrival (a clock that stepped).
     `in_flight_mean`: transactions begun and not ended, averaged over the window.

@@ -32,6 +32,7 @@ from pytest_mojaloop_perf.measure.window import (
     steady_window,
 )
 from pytest_mojaloop_perf.model import (
+    ARRIVAL_BLUR_MS,
     COMMITTED,
     LEGS,
     LoadRun,
@@ -165,14 +166,19 @@ def _pairs(samples: Samples, here: Flags, committed: Flags, e2e_ms: Floats) -> t
 def _not_started_vus_busy(
     samples: Samples, here: Flags, load: LoadRun, window: Window, not_started: int
 ) -> int:
-    """Count the arrivals without a record in whose moment nearly every VU was waiting for the switch."""
+    """Count the arrivals without a record about whose moment nearly every VU was waiting for an answer."""
     if not_started == 0 or load.vus_max <= 0:
         return 0
+    started_ms, ended_ms = np.sort(samples.started_ms), np.sort(samples.ended_ms)
+    # In-flight transactions just after each start, where every peak is.
+    in_flight = np.arange(1, len(started_ms) + 1) - np.searchsorted(ended_ms, started_ms, side="right")
+    full = np.concatenate(([0], np.cumsum(in_flight >= _VUS_BUSY_SHARE * load.vus_max)))
     moments_ms = missing_arrivals_ms(load, window, samples.scheduled_ms[here])
-    begun = np.searchsorted(np.sort(samples.started_ms), moments_ms, side="right")
-    over = np.searchsorted(np.sort(samples.ended_ms), moments_ms, side="right")
-    busy = int(np.count_nonzero(begun - over >= _VUS_BUSY_SHARE * load.vus_max))
-    return min(busy, not_started)
+    until = np.searchsorted(started_ms, moments_ms, side="right")
+    since = np.searchsorted(started_ms, moments_ms - ARRIVAL_BLUR_MS, side="left")
+    now = until - np.searchsorted(ended_ms, moments_ms, side="right")
+    busy = (full[until] > full[since]) | (now >= _VUS_BUSY_SHARE * load.vus_max)
+    return min(int(np.count_nonzero(busy)), not_started)
 
 
 def _in_flight_mean(samples: Samples, window: Window) -> float:

@@ -1,0 +1,152 @@
+"""Was each objective met? Operators mean exactly what they say; a refused figure meets nothing."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+from pytest_mojaloop_perf.metrics import Metric, parse_metric, samples_needed
+from pytest_mojaloop_perf.model import (
+    Interval,
+    Latency,
+    Measurement,
+    Objective,
+    ObjectiveResult,
+    Profile,
+    Reconciliation,
+    SecurityObserved,
+)
+from pytest_mojaloop_perf.units import format_number
+
+__all__ = ["apart", "judge_objectives", "money_defects", "security_breaches", "wanted_text"]
+
+_HOLDS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+}
+
+
+def judge_objectives(
+    profile: Profile,
+    measurement: Measurement,
+    reconciliation: Reconciliation | None,
+    security: tuple[SecurityObserved, ...],
+) -> tuple[ObjectiveResult, ...]:
+    """Return the result of every objective of the profile, and of those that every run has.
+
+    Nobody may write a profile under which money may vanish or a forged message may pass: `money_defects`
+    and `security_breaches` must be 0 wherever they were looked for.
+    """
+    objectives = list(profile.objectives)
+    named = {objective.metric for objective in objectives}
+    looked_for = {"money_defects": reconciliation is not None, "security_breaches": bool(security)}
+    for metric, looked in looked_for.items():
+        if looked and metric not in named:
+            objectives.append(Objective(metric=metric, op="<=", limit=0))
+    return tuple(_judge(one, measurement, reconciliation, security) for one in objectives)
+
+
+def wanted_text(objective: Objective) -> str:
+    """Return what was wanted, for example `< 500 ms`."""
+    return f"{objective.op} {format_number(objective.limit)}{parse_metric(objective.metric).unit}"
+
+
+def apart(value: float, limit: float) -> str:
+    """Return the number with as many digits as it takes to see on which side of the limit it lies."""
+    for digits in range(4, 16):
+        text = format_number(value, digits=digits)
+        if value == limit or float(text.replace(",", "")) != limit:
+            return text
+    return repr(value)
+
+
+def money_defects(reconciliation: Reconciliation | None) -> float | None:
+    """Return how many disagreements about money were found; None when nobody looked."""
+    return None if reconciliation is None else sum(defect.count for defect in reconciliation.defects)
+
+
+def security_breaches(security: tuple[SecurityObserved, ...]) -> float | None:
+    """Return how many bad messages were let through or moved money; None when none was sent."""
+    ran = [probe for observed in security for probe in observed.probes if probe.ran]
+    return sum(not probe.refused or probe.moved_money for probe in ran) if ran else None
+
+
+def _judge(
+    objective: Objective,
+    measurement: Measurement,
+    reconciliation: Reconciliation | None,
+    security: tuple[SecurityObserved, ...],
+) -> ObjectiveResult:
+    metric = parse_metric(objective.metric)
+    measured = {
+        "tps": measurement.tps,
+        "success_percent": measurement.success_percent,
+        "unanswered_percent": measurement.unanswered_percent,
+        "money_defects": money_defects(reconciliation),
+        "security_breaches": security_breaches(security),
+    }.get(metric.name)
+    if metric.kind == "latency":
+        measured = getattr(_latency(metric, measurement), f"{metric.stat}_ms")
+    met = measured is not None and _HOLDS[objective.op](measured, objective.limit)
+    explanation = "" if met else _explain_miss(objective, metric, measured, measurement)
+    hidden = _unanswered_beyond(metric, measurement)
+    if met and hidden:
+        met, explanation = False, hidden
+    return ObjectiveResult(
+        objective=objective,
+        measured=measured,
+        met=met,
+        interval=_interval(metric.name, measurement),
+        explanation=explanation,
+    )
+
+
+def _latency(metric: Metric, measurement: Measurement) -> Latency:
+    whole = {"e2e": measurement.e2e, "service": measurement.service}
+    return whole.get(metric.what) or measurement.leg(metric.what)
+
+
+def _interval(name: str, measurement: Measurement) -> Interval | None:
+    return {
+        "e2e_p95_ms": measurement.e2e_p95_interval,
+        "success_percent": measurement.success_interval,
+    }.get(name)
+
+
+def _explain_miss(
+    objective: Objective, metric: Metric, measured: float | None, measurement: Measurement
+) -> str:
+    if measured is not None:
+        figure = apart(measured, objective.limit)
+        return f"{metric.label} is {figure}{metric.unit}, wanted {wanted_text(objective)}"
+    if metric.kind == "latency":
+        count = _latency(metric, measurement).count
+        return (
+            f"{metric.label} is refused: {format_number(count)} committed transactions, "
+            f"and it takes {format_number(samples_needed(metric.stat))} to tell it"
+        )
+    return f"{metric.label} was not observed"
+
+
+def _unanswered_beyond(metric: Metric, measurement: Measurement) -> str:
+    """Return why a percentile of the committed does not hold for all, or nothing when it does.
+
+    A transaction without an answer took longer than anybody waited. When more of them are missing from
+    the sample than lie beyond the percentile, the percentile of all transactions has no upper bound.
+    """
+    if metric.kind != "latency" or measurement.scheduled == 0:
+        return ""
+    if metric.what in ("e2e", "service"):
+        without = measurement.unanswered_percent + 100.0 * measurement.not_started / measurement.scheduled
+    else:
+        timeouts = dict(measurement.failures).get(f"{metric.what}:timeout", 0)
+        without = 100.0 * timeouts / measurement.scheduled
+    beyond = 0.0 if metric.stat == "max" else 100.0 - float(metric.stat.removeprefix("p"))
+    if without <= beyond:
+        return ""
+    return (
+        f"{format_number(without)} % of the transactions have no answer at all, "
+        f"so {metric.label} of the others says nothing about all of them"
+    )
