@@ -13,8 +13,10 @@ failed, kept, status, detached, ended or refused.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -248,6 +250,7 @@ def _be_the_host(config: HostConfig, listener: socket.socket, sink: int, log: Pa
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (sink, 1), (sink, 2)):
             os.dup2(source, target)
+        _allow_many_files()
         state = _state(config, os.getpid(), log)
 
         async def serve() -> None:
@@ -258,6 +261,13 @@ def _be_the_host(config: HostConfig, listener: socket.socket, sink: int, log: Pa
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files to the hard one; the children inherit it."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses "unlimited"; then it stays as it was
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _state(config: HostConfig, pid: int, log: Path) -> HostState:
