@@ -63,7 +63,7 @@ ARRIVAL_BLUR_MS = 1500.0
 """After a dropped arrival, later ones may seem scheduled this much too early at most (see `load.records`)."""
 GENERATOR = "k6"
 """Name of the load generator among the processes that are accounted for."""
-PROBE_FSPS: tuple[str, str] = ("fsp-probe-a", "fsp-probe-b")
+PROBE_FSPS: tuple[str, str] = ("fspprobea", "fspprobeb")
 """Payer and payee that only the security probes use; security material is made for them too."""
 
 

@@ -26,7 +26,7 @@ from pytest_mojaloop_perf.errors import CommandError, InfrastructureError, Missi
 from pytest_mojaloop_perf.progress import Progress
 from pytest_mojaloop_perf.wait import pause
 
-__all__ = ["K6_VERSION", "PINNED_SHA256", "REMEDY", "install_k6", "platform_name"]
+__all__ = ["K6_VERSION", "PINNED_SHA256", "REMEDY", "install_k6", "installable", "platform_name"]
 
 K6_VERSION = "1.8.1"
 GO_MODULE = f"go.k6.io/k6@v{K6_VERSION}"
@@ -54,6 +54,11 @@ def platform_name() -> str:
     system = {"linux": "linux", "darwin": "macos"}.get(sys.platform, sys.platform)
     machine = platform.machine().lower()
     return f"{system}-{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(machine, machine) }"
+
+
+def installable() -> bool:
+    """Say whether there is a way to install k6 here; whether it works is seen when it is tried."""
+    return platform_name() in PINNED_SHA256 or shutil.which("go") is not None
 
 
 def install_k6(

@@ -1,0 +1,124 @@
+"""Run the live suite in a pytest of its own, and read how each of its tests ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = (
+    "--perf-duration=24s",
+    "--perf-warmup=4s",
+    "--perf-cooldown=2s",
+    "--tps=20",
+    "--perf-request-timeout=4s",
+)
+"""A run that is long enough to be judged, on a machine that other things use too."""
+
+
+class Ended:
+    """How a session ended: exit status, output, tests by outcome, and the run folder."""
+
+    def __init__(self, *, status: int, output: str, junit: Path, runs: Path) -> None:
+        self.status = status
+        self.output = output
+        self.failed: set[str] = set()
+        self.errors: set[str] = set()
+        self.passed: set[str] = set()
+        if junit.exists():
+            for case in ET.parse(junit).iter("testcase"):  # noqa: S314 - our own file
+                self._sort(case)
+        folders = sorted(path for path in runs.iterdir() if path.is_dir()) if runs.exists() else []
+        self.run = folders[-1] if folders else runs
+
+    def _sort(self, case: ET.Element) -> None:
+        name = case.get("name", "")
+        if case.find("failure") is not None:
+            self.failed.add(name)
+        elif case.find("error") is not None:
+            self.errors.add(name)
+        elif case.find("skipped") is None:
+            self.passed.add(name)
+
+    def verdict(self) -> str | None:
+        """Return the stored outcome, or None when there is no verdict."""
+        path = self.run / "verdict.json"
+        return json.loads(path.read_text())["value"]["outcome"] if path.exists() else None
+
+
+def command(tmp_path: Path, *words: str, marker: str = "perf", suite: str = "tests/perf") -> list[str]:
+    """Return the command line of a live session that leaves everything under `tmp_path`."""
+    return [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(ROOT / suite),
+        "-m",
+        marker,
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "-p",
+        "no:cacheprovider",
+        "--perf-target=embedded",
+        f"--perf-output={tmp_path / 'runs'}",
+        f"--junitxml={tmp_path / 'junit.xml'}",
+        "--perf-allure=never",
+        *words,
+    ]
+
+
+def environment() -> dict[str, str]:
+    """Return our environment without what a surrounding pytest put there."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MOJALOOP_"))
+    }
+
+
+def run_live(tmp_path: Path, *words: str, marker: str = "perf", suite: str = "tests/perf") -> Ended:
+    """Run a live session to its end."""
+    done = subprocess.run(
+        command(tmp_path, *words, marker=marker, suite=suite),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env=environment(),
+        cwd=tmp_path,
+        check=False,
+    )
+    return Ended(
+        status=done.returncode,
+        output=done.stdout + done.stderr,
+        junit=tmp_path / "junit.xml",
+        runs=tmp_path / "runs",
+    )
+
+
+def processes_of(runs: Path) -> list[psutil.Process]:
+    """Return every process whose command line or environment names that folder: ours, and nobody else's."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if any(str(runs) in word for word in words):
+            found.append(process)
+    return found
+
+
+def gone_within(runs: Path, seconds: float, *, but: Sequence[int] = ()) -> list[str]:
+    """Return the command lines that are still there after that time; empty as soon as all are gone."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [process for process in processes_of(runs) if process.pid not in but]
+        if not left or time.monotonic() > deadline:
+            return [" ".join(process.cmdline()[:6]) for process in left if process.is_running()]
+        time.sleep(0.1)
