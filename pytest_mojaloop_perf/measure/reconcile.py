@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
-from pytest_mojaloop_perf.errors import InvalidRunError
+from pytest_mojaloop_perf.errors import InvalidRunError, WaitTimeoutError
 from pytest_mojaloop_perf.measure.ledger_reader import await_drain, readable, snapshot
 from pytest_mojaloop_perf.measure.reconcile_checks import find_defects
-from pytest_mojaloop_perf.measure.reconcile_sources import load_hub, load_k6, load_view, merge, workbench
+from pytest_mojaloop_perf.measure.reconcile_sources import (
+    count_behind,
+    forget_views,
+    load_hub,
+    load_k6,
+    load_view,
+    merge,
+    workbench,
+)
 from pytest_mojaloop_perf.model import Environment, LedgerSnapshot, LoadRun, Reconciliation
 from pytest_mojaloop_perf.progress import Progress
+from pytest_mojaloop_perf.wait import Pending, wait_for
 
 __all__ = ["reconcile", "snapshot"]
 
+_LAST_WORD_S = 5.0
 _COUNTS = """
 SELECT count(*), coalesce(sum(kind = 'committed'), 0), coalesce(sum(kind = 'aborted'), 0),
   coalesce(sum(kind IN ('open', 'unknown')), 0),
@@ -47,10 +58,7 @@ def reconcile(
         with workbench(environment.ledger) as connection:
             load_hub(connection, opening)
             load_k6(connection, load.transactions)
-            for dfsp in environment.dfsps:
-                if dfsp.ledger_url is not None:
-                    load_view(connection, dfsp)
-                    sources.append(dfsp.fsp_id)
+            sources += _settled_views(connection, environment)
             merge(connection)
             defects = find_defects(connection, unrecorded=load.interrupted + load.records_lost)
             counts = connection.execute(_COUNTS).fetchone()
@@ -66,6 +74,32 @@ def reconcile(
         defects=defects,
         sources=tuple(sources),
     )
+
+
+def _settled_views(connection: sqlite3.Connection, environment: Environment) -> list[str]:
+    """Read the DFSPs' views, again while a payee has not had the hub's last word; return whose they are.
+
+    A hub tells the payee last, so that the ledger may be ahead of the payee by a message.
+    """
+    telling = [dfsp for dfsp in environment.dfsps if dfsp.ledger_url is not None]
+
+    def read() -> int | Pending:
+        forget_views(connection)
+        for dfsp in telling:
+            load_view(connection, dfsp)
+        behind = count_behind(connection)
+        return Pending(f"{behind} transfers not final at their payee") if behind else 0
+
+    # A payee that stays behind is a defect, which the checks report with its transferIds.
+    with suppress(WaitTimeoutError):
+        wait_for(
+            "the hub's last word to reach the payees",
+            read,
+            timeout_s=_LAST_WORD_S,
+            interval_s=0.5,
+            remedy="see the hub's log for callbacks that failed",
+        )
+    return [dfsp.fsp_id for dfsp in telling]
 
 
 def _unreadable(ledger: Path, error: sqlite3.Error) -> InvalidRunError:

@@ -27,7 +27,7 @@ from pytest_mojaloop_perf.measure.ledger_reader import (
 )
 from pytest_mojaloop_perf.model import PROBE_FSPS, DfspEndpoints, LedgerSnapshot
 
-__all__ = ["load_hub", "load_k6", "load_view", "merge", "workbench"]
+__all__ = ["count_behind", "forget_views", "load_hub", "load_k6", "load_view", "merge", "workbench"]
 
 _ROWS_AT_ONCE = 100_000
 _CACHE_KIB = 65_536
@@ -137,6 +137,12 @@ LEFT JOIN view r ON r.transferId = h.transferId AND r.role = 'payer'
 LEFT JOIN view e ON e.transferId = h.transferId AND e.role = 'payee'
 """
 
+_BEHIND = """
+SELECT count(*) FROM view JOIN hub USING (transferId)
+WHERE role = 'payee' AND hub.kind IN ('committed', 'aborted')
+  AND view.state NOT IN ('COMMITTED', 'ABORTED', 'SETTLED')
+"""
+
 _LOST = """
 CREATE TABLE lost AS
 SELECT transferId, 'k6' AS source FROM k6 WHERE outcome = 'COMMITTED'
@@ -243,6 +249,18 @@ def load_view(connection: sqlite3.Connection, dfsp: DfspEndpoints) -> int:
             remedy=f"see the log of {dfsp.fsp_id} for why it ended or refuses, then run again",
         ) from error
     return connection.total_changes - before
+
+
+def forget_views(connection: sqlite3.Connection) -> None:
+    """Drop what was read of the DFSPs' views."""
+    connection.execute("DELETE FROM view")
+    connection.execute("DELETE FROM viewed")
+    connection.execute("DELETE FROM duplicate WHERE source <> 'k6'")
+
+
+def count_behind(connection: sqlite3.Connection) -> int:
+    """Return how many transfers are final at the hub and not in their payee's view."""
+    return int(connection.execute(_BEHIND).fetchone()[0])
 
 
 def merge(connection: sqlite3.Connection) -> None:

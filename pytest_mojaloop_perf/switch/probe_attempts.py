@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pytest_mojaloop_perf.fspiop.admin import error_code
 from pytest_mojaloop_perf.fspiop.canonical import encode_sorted
@@ -14,13 +17,16 @@ from pytest_mojaloop_perf.fspiop.codes import BAD_SIGNATURE, VALIDATION
 from pytest_mojaloop_perf.fspiop.http import Client, HttpError, RequestTimeoutError, Response
 from pytest_mojaloop_perf.fspiop.pki import HUB_NAME, create_security_folder
 from pytest_mojaloop_perf.fspiop.sender import Sender
-from pytest_mojaloop_perf.fspiop.tls import ClientTls, client_tls
+from pytest_mojaloop_perf.fspiop.tls import ClientTls, client_context, client_tls
 from pytest_mojaloop_perf.model import COMMITTED, Dfsp, Value
 from pytest_mojaloop_perf.switch.probe_parties import PAYEE, PAYER, Callback, Message, Parties, quote_request
 
 __all__ = ["CONTROLS", "PROBES", "Probe", "Seen"]
 
 _WRONG_FULFILMENT = "A" * 43
+# How long a server may take to refuse a certificate once it has it.
+_ALERT_TIMEOUT_S = 2.0
+_CONNECT_TIMEOUT_S = 10.0
 _JWS_EXPECTED = f"status 400 with error code {BAD_SIGNATURE}"
 _TLS_EXPECTED = "the TLS handshake fails"
 
@@ -100,7 +106,10 @@ async def _foreign_ca(both: Parties) -> Seen:
 
 
 async def _handshake(both: Parties, tls: ClientTls) -> Seen:
-    """Send an otherwise honest transfer over a connection that should not come about."""
+    """Try to connect; if that is not refused, send an otherwise honest transfer and see what it leads to."""
+    refusal = await _refusal(both.transfers_url, tls)
+    if refusal is not None:
+        return Seen(refused=True, observed=refusal)
     message = both.transfer()
     client = Client(tls, timeout_s=10.0)
     try:
@@ -112,6 +121,36 @@ async def _handshake(both: Parties, tls: ClientTls) -> Seen:
     finally:
         await client.close()
     return await _not_refused(both, message, response)
+
+
+async def _refusal(url: str, tls: ClientTls) -> str | None:
+    """Return how a server ends the handshake, or None when it keeps the connection.
+
+    In TLS 1.3 a client has done its part before the server looks at its certificate, so that the refusal
+    comes with the first read.
+
+    Raises:
+        HttpError: nothing listens there.
+    """
+    parts = urlsplit(url)
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(
+                parts.hostname, parts.port or 443, ssl=client_context(tls)
+            )
+        try:
+            async with asyncio.timeout(_ALERT_TIMEOUT_S):
+                return None if await reader.read(1) else "connection closed by the server in the handshake"
+        finally:
+            writer.transport.abort()
+    except TimeoutError:
+        return None
+    except ssl.SSLError as error:
+        return f"TLS alert: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    except ConnectionRefusedError as error:
+        raise HttpError(f"{url}: nothing listens there") from error
+    except ConnectionError as error:
+        return f"connection ended in the handshake: {error.strerror}"
 
 
 async def _other_certificate(both: Parties) -> Seen:
@@ -222,13 +261,11 @@ async def _wrong_fulfilment(both: Parties) -> Seen:
     if response.status != 202:
         return Seen(refused=None, observed=_text(response))
     payer = await both.callback(PAYER, message.transfer_id)
-    payee = await both.callback(PAYEE, message.transfer_id) if payer is not None else None
-    if payer is None or payee is None:
-        return Seen(
-            refused=None, observed=f"payer: {payer or 'no callback'}, payee: {payee or 'no callback'}"
-        )
-    refused = payer.code == payee.code == VALIDATION
-    return Seen(refused=refused, observed=f"payer: {payer}, payee: {payee}")
+    if payer is None or (payer.code is not None and payer.code != VALIDATION):
+        return Seen(refused=None, observed=f"payer: {payer or 'no callback'}")
+    payee = await both.callback(PAYEE, message.transfer_id)
+    refused = payee is not None and payer.code == payee.code == VALIDATION
+    return Seen(refused=refused, observed=f"payer: {payer}, payee: {payee or 'no callback'}")
 
 
 async def _quoted(both: Parties) -> Message | Seen:

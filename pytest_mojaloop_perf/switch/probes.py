@@ -23,7 +23,8 @@ from pytest_mojaloop_perf.switch.probe_parties import PAYEE, PAYER, Parties, par
 
 __all__ = ["probe"]
 
-# An attempt that did not get as far as its question says nothing: it is made again.
+# An attempt that did not get as far as its question (its callback was lost, the hub aborted the transfer for
+# reasons of its own) says nothing: it is made again.
 _ATTEMPTS = 3
 
 
@@ -59,7 +60,7 @@ async def _probe(
 ) -> tuple[ProbeResult, ...]:
     results: list[ProbeResult] = []
     async with parties(plan, environment, folder) as both:
-        controls = {name: await _seen(both, attempt) for name, attempt in CONTROLS.items()}
+        controls = {name: await _control(both, attempt) for name, attempt in CONTROLS.items()}
         for done, one in enumerate(PROBES, 1):
             results.append(await _result(both, one, plan.profile.security, controls))
             progress.advance("probing security", done, len(PROBES), one.name)
@@ -76,30 +77,37 @@ async def _result(
         observed = f"the same message unaltered was not accepted ({control.observed}): nothing is proved"
         return _told(one, refused=False, observed=observed)
     watched = (PAYER, PAYEE, both.plan.payees()[0].fsp_id)
-    before = await both.positions(*watched)
-    seen = await _seen(both, one.attempt)
-    after = await both.positions(*watched)
-    return _told(one, refused=bool(seen.refused), observed=seen.observed, moved_money=before != after)
+    for _ in range(_ATTEMPTS):
+        before = await both.positions(*watched)
+        seen = await _seen(both, one.attempt)
+        moved = before != await both.positions(*watched)
+        if seen.refused is not None:
+            break
+    return _told(one, refused=bool(seen.refused), observed=seen.observed, moved_money=moved)
+
+
+async def _control(both: Parties, attempt: Attempt) -> Seen:
+    """Send an honest message, a few times at most until it is conclusive."""
+    for _ in range(_ATTEMPTS):
+        seen = await _seen(both, attempt)
+        if seen.refused is not None:
+            break
+    return seen
 
 
 async def _seen(both: Parties, attempt: Attempt) -> Seen:
-    """Make an attempt until it is conclusive, a few times at most.
+    """Make one attempt.
 
     Raises:
         InfrastructureError: no answer where an answer was due.
     """
-    seen = Seen(refused=None, observed="")
-    for _ in range(_ATTEMPTS):
-        try:
-            seen = await attempt(both)
-        except HttpError as error:
-            raise InfrastructureError(
-                f"a security probe got no answer: {error}",
-                remedy="see the logs of the hub and the DFSPs for which of them ended",
-            ) from error
-        if seen.refused is not None:
-            break
-    return seen
+    try:
+        return await attempt(both)
+    except HttpError as error:
+        raise InfrastructureError(
+            f"a security probe got no answer: {error}",
+            remedy="see the logs of the hub and the DFSPs for which of them ended",
+        ) from error
 
 
 def _no_material(folder: Path | None) -> str:

@@ -211,6 +211,7 @@ def write_records(path: Path, rows: list[tuple[str | None, str, str, str]]) -> P
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_reader, "_STANDSTILL_S", 0.15)
     monkeypatch.setattr(ledger_reader, "_QUIET_S", 0.0)
+    monkeypatch.setattr("pytest_mojaloop_perf.measure.reconcile._LAST_WORD_S", 0.01)
 
 
 @pytest.fixture
