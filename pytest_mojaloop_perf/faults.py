@@ -88,9 +88,10 @@ FAULTS: dict[str, FaultSpec] = {
         FaultSpec(
             name="not-reversed",
             where="hub",
-            kind="none",
-            default=None,
-            effect="an aborted transfer keeps its reservation in the payer's position",
+            kind="every-n",
+            default="400",
+            effect="every n-th transfer is aborted with an error callback and keeps its reservation in the "
+            "payer's position",
         ),
         FaultSpec(
             name="starved-generator",
@@ -114,7 +115,7 @@ class FaultSwitches(msgspec.Struct, frozen=True, kw_only=True):
     slow_leg_ms: float = 0.0
     lost_callbacks_percent: Fraction = Fraction(0)
     booked_twice_every_n: int = 0
-    not_reversed: bool = False
+    not_reversed_every_n: int = 0
     starved_generator_percent: Fraction = Fraction(0)
 
     def delay_s(self, leg: LegName) -> float:

@@ -78,6 +78,10 @@ class Transfer:
         """The state as DFSPs are told it."""
         return ENUMERATION[self.state]
 
+    def ended(self) -> str:
+        """When it became final, or now while it is not."""
+        return self.completed or format_instant(now_ms())
+
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
@@ -183,6 +187,8 @@ class Ledger:
         )
         key = wanted.transfer_id
         at = format_instant(now_ms())
+        if state != "RESERVED":
+            transfer.completed = at
         self.transfers[key] = transfer
         rows: list[Row] = [
             (
@@ -376,7 +382,7 @@ class Ledger:
                 state=states[key],
                 digest=hashes[key, "prepare"],
                 fulfilment=fulfilments.get(key),
-                completed=changed[key],
+                completed=None if states[key] == "RESERVED" else changed[key],
                 fulfil_digest=hashes.get((key, "fulfil")),
                 error_digest=hashes.get((key, "error")),
             )

@@ -75,6 +75,7 @@ class Book:
         self.oracles: dict[tuple[str, str], str] = {}
         self.oracle_types: set[str] = set()
         self.parties: dict[tuple[str, str, str], tuple[str, str]] = {}
+        self.parties_with_sub_id: set[tuple[str, str]] = set()
         self._funds: dict[str, tuple[int, int, str, bytes]] = {}
         self._load()
 
@@ -300,9 +301,14 @@ class Book:
 
     def add_parties(self, parties: list[tuple[str, str, str, str, str]]) -> asyncio.Future[None]:
         """Insert or replace (type, identifier, sub-id or empty, fspId, currency) rows of the oracle."""
-        for id_type, identifier, sub_id, fsp_id, currency in parties:
-            self.parties[id_type, identifier, sub_id] = (fsp_id, currency)
+        for party in parties:
+            self._know(*party)
         return self.store.submit([(Sql.PARTY, party) for party in parties])
+
+    def _know(self, id_type: str, identifier: str, sub_id: str, fsp_id: str, currency: str) -> None:
+        self.parties[id_type, identifier, sub_id] = (fsp_id, currency)
+        if sub_id:
+            self.parties_with_sub_id.add((id_type, identifier))
 
     # --- booking ---
 
@@ -430,7 +436,7 @@ class Book:
         for id_type, currency, value in read("SELECT oracleIdType, currency, value FROM oracleEndpoint"):
             self.oracles[id_type, currency] = value
             self.oracle_types.add(id_type)
-        for id_type, identifier, sub_id, fsp_id, currency in read("SELECT * FROM oracleParty"):
-            self.parties[id_type, identifier, sub_id] = (fsp_id, currency)
+        for party in read("SELECT * FROM oracleParty"):
+            self._know(*party)
         for transfer_id, account_id, amount, action, digest, _ in read("SELECT * FROM fundsTransfer"):
             self._funds[transfer_id] = (account_id, amount, action, digest)

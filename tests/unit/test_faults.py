@@ -33,7 +33,7 @@ def test_parameters_reach_the_switches() -> None:
     assert (switches.delay_s("quote"), switches.delay_s("transfer")) == (0.25, 0.0)
     assert switches.lost_callbacks_percent == 10
     assert switches.booked_twice_every_n == 7
-    assert switches.not_reversed
+    assert switches.not_reversed_every_n == 400
     assert not switches.no_jws_check
 
 
