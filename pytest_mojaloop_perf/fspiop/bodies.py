@@ -234,14 +234,6 @@ class ParticipantsPost(Body, frozen=True, kw_only=True):
     currency: Currency | None = None
 
 
-class ParticipantsPut(Body, frozen=True, kw_only=True):
-    """PUT /participants/{type}/{id}: one FSP, or the list of what was made of a request."""
-
-    fsp_id: FspId | None = None
-    party_list: tuple[PartyIdInfo, ...] | None = None
-    currency: Currency | None = None
-
-
 class ErrorInformation(Body, frozen=True, kw_only=True):
     """What went wrong."""
 
@@ -254,3 +246,22 @@ class ErrorInformationObject(Body, frozen=True, kw_only=True):
     """PUT .../error."""
 
     error_information: ErrorInformation
+
+
+class PartyResult(Body, frozen=True, kw_only=True):
+    """What became of one party: the party itself, or, for a list of them, its id with or without an error."""
+
+    party_id: PartyIdInfo | None = None
+    error_information: ErrorInformation | None = None
+    party_id_type: PartyIdType | None = None
+    party_identifier: Text128 | None = None
+    party_sub_id_or_type: Text128 | None = None
+    fsp_id: FspId | None = None
+
+
+class ParticipantsPut(Body, frozen=True, kw_only=True):
+    """PUT /participants/{type}/{id} or /participants/{request id}."""
+
+    fsp_id: FspId | None = None
+    party_list: tuple[PartyResult, ...] | None = None
+    currency: Currency | None = None

@@ -60,6 +60,13 @@ def test_real_messages_pass(case: str, method: str, resource: str, error: bool) 
     decode_body(body_type(method, resource, error=error), WIRE[case].encode())
 
 
+def test_the_result_of_a_list_of_parties_passes() -> None:
+    party = {"partyIdType": "MSISDN", "partyIdentifier": "1", "fspId": "fsp202"}
+    failed = {"errorInformation": {"errorCode": "3003", "errorDescription": "there already"}}
+    body = {"currency": "XXX", "partyList": [{"partyId": party}, {"partyId": party, **failed}]}
+    decode_body(bodies.ParticipantsPut, json.dumps(body).encode())
+
+
 def test_a_body_is_typed() -> None:
     body = decode_body(bodies.TransfersPost, json.dumps(TRANSFER).encode())
     assert (body.payer_fsp, body.amount.amount) == ("fsp201", "1")
