@@ -28,6 +28,9 @@ __all__ = ["Client"]
 _IDLE_S = 60.0
 """An idle connection is not used again after this time: the other side may be about to close it."""
 
+_GOODBYE_S = 1.0
+"""How long a peer may take to answer the end of TLS."""
+
 # These describe the hop, not the message: whoever passes headers on gets ours instead.
 _FRAMING = frozenset(("host", "content-length", "connection", "transfer-encoding", "keep-alive"))
 _BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
@@ -72,10 +75,15 @@ class Client:
             raise type(error)(f"{method} {url}: {error}") from error
 
     async def close(self) -> None:
-        """Close all connections; requests under way fail."""
+        """Close all connections, and return when they are closed; requests under way fail."""
         for pool in self._pools.values():
             pool.close()
-        # TLS says goodbye before the socket closes: let the loop do it.
+        # TLS says goodbye to the peer before the socket closes; a peer that stays silent is cut off.
+        open_ones = [connection for pool in self._pools.values() for connection in pool.connections]
+        if open_ones:
+            await asyncio.wait([connection.lost for connection in open_ones], timeout=_GOODBYE_S)
+        for connection in open_ones:
+            connection.abort()
         await asyncio.sleep(0)
 
     def _new_pool(self, url: str) -> _Pool:
@@ -115,7 +123,8 @@ class _Pool:
         self._context = context
         self._free = asyncio.Semaphore(limit)
         self._idle: deque[_Connection] = deque()
-        self._all: set[_Connection] = set()
+        self.connections: set[_Connection] = set()
+        """Every connection that is not lost yet, also those that are being closed."""
 
     async def exchange(self, message: bytes, timeout_s: float) -> Response:
         """Send a message on a connection of this pool and return the answer."""
@@ -131,7 +140,7 @@ class _Pool:
 
     def close(self) -> None:
         """Close every connection."""
-        for connection in list(self._all):
+        for connection in list(self.connections):
             connection.close()
 
     def _take_idle(self) -> _Connection | None:
@@ -152,7 +161,6 @@ class _Pool:
 
     def _drop(self, connection: _Connection) -> None:
         connection.close()
-        self._all.discard(connection)
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
@@ -168,7 +176,8 @@ class _Pool:
             raise
         except OSError as error:
             raise ConnectError(str(error)) from error
-        self._all.add(connection)
+        self.connections.add(connection)
+        connection.lost.add_done_callback(lambda _: self.connections.discard(connection))
         return connection
 
 
@@ -185,6 +194,7 @@ class _Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._ends_with_connection = False
         self.idle_since = 0.0
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def usable(self) -> bool:
@@ -208,6 +218,11 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Close at once, without the end of TLS; nothing when it is closed already."""
+        if self._transport is not None:
+            self._transport.abort()
+
     # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -222,6 +237,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        if not self.lost.done():
+            self.lost.set_result(None)
         if error is None and self._ends_with_connection:
             self._complete()
             return
