@@ -18,7 +18,7 @@ from pytest_mojaloop_perf.fspiop.tls import client_tls
 from pytest_mojaloop_perf.infra import certificates, deployment, deployment_facts
 from pytest_mojaloop_perf.infra.certificates import Material
 from pytest_mojaloop_perf.infra.deployment import LookUp
-from pytest_mojaloop_perf.infra.finding import tell
+from pytest_mojaloop_perf.infra.finding import Finding, tell
 from pytest_mojaloop_perf.model import Environment, Plan, Roster
 
 pytestmark = pytest.mark.deploy
@@ -151,18 +151,20 @@ def test_every_payer_finds_every_payee_that_it_pays(look_ups: tuple[LookUp, ...]
 def test_a_client_without_a_certificate_is_refused(
     fspiop_addresses: dict[str, str], security_folder: Path
 ) -> None:
-    stranger = client_tls(security_folder, None)
-    findings = [
-        finding
-        for name, url in fspiop_addresses.items()
-        for finding in deployment.check_refused(name, deployment_facts.ask(f"{url}/health", stranger))
-    ]
+    findings: list[Finding] = []
+    for name, url in fspiop_addresses.items():
+        # The hub is a client of every DFSP, and the DFSPs are clients of the hub.
+        peer = next(other for other in fspiop_addresses if (other == HUB_NAME) == (name != HUB_NAME))
+        stranger, known = (
+            deployment_facts.ask(f"{url}/health", client_tls(security_folder, who)) for who in (None, peer)
+        )
+        findings += deployment.check_refused(name, stranger, known)
     assert not findings, tell(findings)
 
 
 def test_all_clocks_agree(perf_plan: Plan, perf_environment: Environment, perf_roster: Roster) -> None:
-    dates = {
-        look_up.expected: look_up.date for look_up in deployment_facts.look_ups(perf_plan, perf_environment)
-    }
+    # Asked anew: the dates must be of this moment.
+    answers = deployment_facts.look_ups(perf_plan, perf_environment)
+    dates = {look_up.expected: look_up.date for look_up in answers}
     findings = deployment.check_clocks(dates, time.time())
     assert not findings, tell(findings)
