@@ -39,12 +39,13 @@ def throughput_chart(bundle: RunBundle, size: Size = "wide") -> str | None:
     x, y = _time_scale(frame, measured.seconds), _rising(frame, highest * 1.08)
     offered = [(x.at(second.at_s), y.at(second.arrivals)) for second in seconds]
     committed = [(x.at(second.at_s), y.at(second.committed)) for second in seconds]
-    marks = [path("offered", offered), path("committed", committed)]
-    keys = [("offered", "offered"), ("committed", "committed")]
+    limit = rule(frame.left, y.at(target), frame.x_end, y.at(target), "limit")
+    marks = [path("offered", offered), limit, path("committed", committed)]
+    keys = [("line offered", "offered"), ("line committed", "committed")]
     if any(second.failed for second in seconds):
         marks.append(path("failed", [(x.at(second.at_s), y.at(second.failed)) for second in seconds]))
-        keys.append(("failed", "failed"))
-    marks.append(_limit(frame, y.at(target), f"target {format_number(target)}"))
+        keys.append(("line failed", "failed"))
+    keys.append(("limit", f"target {format_number(target)}"))
     parts = [*_window(bundle, frame, x), *_y_axis(frame, y, 5), *_x_axis(frame, x), *marks]
     title = f"TPS over time: {format_number(measured.tps)} committed per second in the steady window"
     return document(frame, "tps", title, [*_legend(frame, keys, _per_point(step, "TPS")), *parts])
@@ -63,19 +64,18 @@ def latency_chart(bundle: RunBundle, size: Size = "wide") -> str | None:
     objective = _latency_objective(bundle)
     limit = objective.limit if objective else 0.0
     x, y = _time_scale(frame, measured.seconds), _latency_scale(frame, seconds, known, limit)
-    marks = [
+    keys, marks = [("line p50", "p50"), ("line p95", "p95")], []
+    if objective:
+        marks.append(rule(frame.left, y.at(limit), frame.x_end, y.at(limit), "limit"))
+        keys.append(("limit", f"{metric_title(objective.metric)} {objective.op} {format_number(limit)} ms"))
+    marks += [
         path("p95", [(x.at(second.at_s), _maybe(y, second.e2e_p95_ms)) for second in seconds]),
         path("p50", [(x.at(second.at_s), _maybe(y, second.e2e_p50_ms)) for second in seconds]),
     ]
-    if objective:
-        text = f"{metric_title(objective.metric)} {objective.op} {format_number(limit)} ms"
-        marks.append(_limit(frame, y.at(limit), text))
     parts = [*_window(bundle, frame, x), *_y_axis(frame, y, 5), *_x_axis(frame, x), *marks]
     unit = _per_point(step, "ms, log scale" if y.kind == "log" else "ms")
     title = f"End-to-end latency over time: p95 {milliseconds(measured.e2e.p95_ms)} ms in the steady window"
-    return document(
-        frame, "latency", title, [*_legend(frame, [("p50", "p50"), ("p95", "p95")], unit), *parts]
-    )
+    return document(frame, "latency", title, [*_legend(frame, keys, unit), *parts])
 
 
 def window_in_run_s(bundle: RunBundle) -> tuple[float, float]:
@@ -87,19 +87,13 @@ def window_in_run_s(bundle: RunBundle) -> tuple[float, float]:
     return (window.start_ms - zero) / 1000.0, (window.end_ms - zero) / 1000.0
 
 
-def _limit(frame: Frame, y: float, text: str) -> str:
-    above = y - 6 if y - 6 > frame.top + 10 else y + 14
-    line = rule(frame.left, y, frame.x_end, y, "limit")
-    return line + text_at(frame.x_end - 4, above, text, "limit-text halo", "end")
-
-
 def _legend(frame: Frame, keys: Sequence[tuple[str, str]], unit: str) -> list[str]:
     parts, x = [], float(frame.left)
     for kind, label in keys:
-        parts.append(rule(x, 14, x + 18, 14, f"line {kind}"))
+        parts.append(rule(x, 14, x + 18, 14, kind))
         parts.append(text_at(x + 24, 18, label, "key"))
-        x += 24 + len(label) * _LETTER + 22
-    return [*parts, text_at(frame.x_end, 18, unit, "tick", "end")]
+        x += 24 + len(label) * _LETTER + 16
+    return [*parts, text_at(frame.x_end, frame.top - 6, unit, "tick", "end")]
 
 
 def _per_point(step: int, unit: str) -> str:

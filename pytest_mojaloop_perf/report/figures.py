@@ -80,8 +80,8 @@ class ObjectiveRow(Value, frozen=True, kw_only=True):
 
 def clean(text: str) -> str:
     """Return the text on one line, without control characters, so that it cannot steer a terminal."""
-    spaced = " ".join(text.split())
-    return "".join(character for character in spaced if character.isprintable())
+    shown = (character if character.isprintable() else " " * character.isspace() for character in text)
+    return " ".join("".join(shown).split())
 
 
 def metric_title(metric: str) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pytest_mojaloop_perf.model import ProbeResult
 from pytest_mojaloop_perf.report.axes import condense
 from pytest_mojaloop_perf.report.bundle import RunBundle
 from pytest_mojaloop_perf.report.charts import CHARTS
 from pytest_mojaloop_perf.report.figures import (
     REFERENCE_NOTICE,
+    brief,
     bytes_text,
     created_text,
     interval_text,
@@ -80,6 +82,8 @@ def render(bundle: RunBundle) -> str:
         created=created_text(bundle.plan),
         charts=_charts(bundle),
         series=_series(bundle),
+        probes=_probes(bundle),
+        failed_total=sum(count for _, count in bundle.measurement.failures) if bundle.measurement else 0,
         manifest=manifest(bundle),
         load_text=load_text(bundle.plan),
         security_wanted=security_wanted(bundle.plan),
@@ -101,6 +105,7 @@ def _template() -> Any:
         percent=percent,
         share=percent_of,
         bytes=bytes_text,
+        cores=lambda value: brief(format_number(value, digits=3)),
         controls=_CONTROLS,
         reference_notice=REFERENCE_NOTICE,
         charts_css=_own("charts.css"),
@@ -123,6 +128,18 @@ def _both_sizes(wide: str | None, narrow: str | None) -> dict[str, Markup] | Non
     if wide is None or narrow is None:
         return None
     return {"wide": Markup(wide), "narrow": Markup(narrow)}  # noqa: S704 - svg.py escapes every text
+
+
+def _probes(bundle: RunBundle) -> list[tuple[str, str, str, list[ProbeResult | None]]]:
+    """Return each probe once: name, control, what was expected, and what was seen each time."""
+    seen = [{(probe.name, probe.control): probe for probe in when.probes} for when in bundle.security]
+    keys = dict.fromkeys(key for probes in seen for key in probes)
+    rows: list[tuple[str, str, str, list[ProbeResult | None]]] = []
+    for key in keys:
+        each = [probes.get(key) for probes in seen]
+        expected = next(probe.expected for probe in each if probe)
+        rows.append((*key, expected, each))
+    return rows
 
 
 def _keys(bundle: RunBundle) -> list[dict[str, Any]]:

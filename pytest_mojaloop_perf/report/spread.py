@@ -14,7 +14,7 @@ from pytest_mojaloop_perf.units import format_number
 
 __all__ = ["distribution_chart"]
 
-_ROW_HEIGHT = 70
+_ROW_HEIGHT = 76
 _STATS = ("p50", "p95", "p99")
 _TITLES = {"discovery": "Discovery", "quote": "Quote", "transfer": "Transfer", "e2e": "End-to-end"}
 
@@ -79,7 +79,7 @@ class _Row(Value, frozen=True, kw_only=True):
 
 def _draw_row(frame: Frame, x: Scale, row: _Row, size: Size) -> list[str]:
     """Return one row: title and percentiles above, the shape below, p50, p95 and p99 as marks in it."""
-    floor, ceiling = row.floor, row.floor - _ROW_HEIGHT + 26
+    floor, ceiling = row.floor, row.floor - _ROW_HEIGHT + 30
     parts = [rule(frame.left, floor, frame.x_end, floor, "axis")]
     parts.append(f'<path class="area {row.name}" d="{_outline(x, floor, ceiling, row.bins)}"/>')
     stats = [] if row.figures is None else [(s, getattr(row.figures, f"{s}_ms")) for s in _STATS]
@@ -88,8 +88,8 @@ def _draw_row(frame: Frame, x: Scale, row: _Row, size: Size) -> list[str]:
             parts.append(rule(x.at(value), floor, x.at(value), ceiling - 2, f"mark {stat}-mark"))
     shown = stats if size == "wide" else stats[:2]
     text = "   ".join(f"{stat} {milliseconds(value)}" for stat, value in shown)
-    parts.append(text_at(frame.left, ceiling - 6, _TITLES[row.name], "row-title halo"))
-    parts.append(text_at(frame.x_end, ceiling - 6, text, "tick halo", "end"))
+    parts.append(text_at(frame.left, ceiling - 9, _TITLES[row.name], "row-title halo"))
+    parts.append(text_at(frame.x_end, ceiling - 9, text, "tick halo", "end"))
     return parts
 
 
