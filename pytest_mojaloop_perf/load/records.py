@@ -107,16 +107,11 @@ def convert_records(
 
 def _scan(source: Path, pairs: int) -> pl.LazyFrame:
     """Return the record lines, each with `ok`: complete and every value readable."""
-    _end_the_last_line(source)
-    raw = pl.scan_csv(
-        source,
-        has_header=False,
-        schema=dict.fromkeys(("line",), pl.String()),
-        separator="\x01",
-        quote_char=None,
-        truncate_ragged_lines=True,
-        infer_schema=False,
-    )
+    schema: dict[str, pl.DataType] = {"line": pl.String()}
+    if _end_the_last_line(source):
+        raw = pl.scan_csv(source, has_header=False, schema=schema, separator="\x01", quote_char=None)
+    else:
+        raw = pl.LazyFrame(schema=schema)
     fields = raw.select(
         pl.col("line").str.split_exact(",", len(COLUMNS)).alias("fields"),
         commas=pl.col("line").str.count_matches(",", literal=True),
@@ -135,17 +130,18 @@ def _scan(source: Path, pairs: int) -> pl.LazyFrame:
     )
 
 
-def _end_the_last_line(source: Path) -> None:
-    """Mark a last line without an end as cut short: its outcome may be a part of the real one."""
-    if not source.exists():
-        source.touch()
+def _end_the_last_line(source: Path) -> bool:
+    """Mark a last line without an end as cut short, as its outcome may be a part of the real one.
+
+    Return whether there is any line.
+    """
+    if not source.exists() or source.stat().st_size == 0:
+        return False
     with source.open("rb+") as file:
-        if file.seek(0, 2) == 0:
-            file.write(b"empty\n")
-            return
         file.seek(-1, 2)
         if file.read(1) != b"\n":
             file.write(b",cut\n")
+    return True
 
 
 def _rows(

@@ -92,15 +92,22 @@ def make_settings(plan: Plan, environment: Environment, *, summary_file: str) ->
     """Return the settings of a run; they hold no secret.
 
     Raises:
-        BadInputError: the matrix names a DFSP that the plan or the environment does not have.
+        BadInputError: the matrix names a DFSP that the plan or the environment does not have, or the load is
+            shorter than k6 can make it.
     """
     load = plan.profile.load
     period_ns, arrivals = arrivals_of(load)
+    duration_ns = arrivals * period_ns - period_ns // 2
+    if duration_ns < _NS:
+        raise BadInputError(
+            f"the load lasts {load.duration_s:g}s, expected more than one second (k6 refuses less)",
+            remedy="choose a longer --perf-duration",
+        )
     last_ms = math.ceil((arrivals - 1) * period_ns / 1e6)
     drain_ms = round(load.drain_s * 1000)
     return Settings(
         period_ns=period_ns,
-        duration_ns=arrivals * period_ns - period_ns // 2,
+        duration_ns=duration_ns,
         arrivals=arrivals,
         drain_ms=drain_ms,
         # One second, or a tenth of a short drain, before k6 would cut the iteration off.

@@ -1,0 +1,571 @@
+"""A real k6 against an in-test DFSP that answers the synchronous API rightly and wrongly."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import psutil
+import pytest
+
+from pytest_mojaloop_perf import command
+from pytest_mojaloop_perf.artifacts import RunFolder
+from pytest_mojaloop_perf.assets import asset
+from pytest_mojaloop_perf.errors import InfrastructureError
+from pytest_mojaloop_perf.load import K6, SCHEMA, find_k6, run_load
+from pytest_mojaloop_perf.load.invocation import SCRIPT, Files, make_invocation
+from pytest_mojaloop_perf.load.records import convert_records
+from pytest_mojaloop_perf.load.scenario import Settings, make_settings
+from pytest_mojaloop_perf.model import (
+    COMMITTED,
+    Dfsp,
+    DfspEndpoints,
+    Environment,
+    Fault,
+    HubUrls,
+    LoadRun,
+    LoadShape,
+    Matrix,
+    Pair,
+    Plan,
+    Profile,
+)
+from pytest_mojaloop_perf.progress import Silent
+
+FULFILMENT = base64.urlsafe_b64encode(b"f" * 32).rstrip(b"=").decode()
+CONDITION = base64.urlsafe_b64encode(hashlib.sha256(b"f" * 32).digest()).rstrip(b"=").decode()
+HUNG_S = 1.6
+
+Answer = tuple[int, Any]
+"""A status and a JSON value; a status of 0 closes the connection, -1 answers too late."""
+
+
+def error(code: str) -> dict[str, Any]:
+    return {"errorInformation": {"errorCode": code, "errorDescription": "x"}}
+
+
+def party(fsp_id: str) -> Answer:
+    info = {"partyIdType": "MSISDN", "partyIdentifier": "1", "fspId": fsp_id}
+    return 200, {"party": {"body": {"partyIdInfo": info}, "headers": {}}, "currentState": "COMPLETED"}
+
+
+def quote(**body: Any) -> Answer:
+    full = {"transferAmount": {"currency": "XXX", "amount": "1"}, "ilpPacket": "AAAA", "condition": CONDITION}
+    kept = {name: value for name, value in {**full, **body}.items() if value is not None}
+    return 200, {"quotes": {"body": kept, "headers": {}}, "currentState": "COMPLETED"}
+
+
+def transfer(**body: Any) -> Answer:
+    full = {"transferState": "COMMITTED", "fulfilment": FULFILMENT}
+    kept = {name: value for name, value in {**full, **body}.items() if value is not None}
+    return 200, {"transfer": {"body": kept, "headers": {}}, "currentState": "COMPLETED"}
+
+
+TIMED_OUT = (500, {"message": "Timeout", "statusCode": "500"})
+OUTCOMES: list[tuple[str, str, Answer]] = [
+    (COMMITTED, "transfer", transfer()),
+    ("discovery:3204", "discovery", (404, {**error("3204"), "currentState": "COMPLETED"})),
+    ("discovery:timeout", "discovery", TIMED_OUT),
+    ("discovery:timeout", "discovery", (-1, {})),
+    ("discovery:http-404", "discovery", (404, {})),
+    ("discovery:connection", "discovery", (0, {})),
+    ("discovery:malformed", "discovery", (200, "not an object")),
+    ("discovery:malformed", "discovery", party("another")),
+    ("quote:5103", "quote", (200, {"quotes": error("5103"), "currentState": "COMPLETED"})),
+    ("quote:http-500", "quote", (500, {"message": "Request failed with status code 400"})),
+    ("quote:http-400", "quote", (400, {"message": "must have property payer", "statusCode": 400})),
+    ("quote:malformed", "quote", quote(ilpPacket=None)),
+    ("transfer:4001", "transfer", (200, {"transfer": {"body": error("4001")}, "currentState": "COMPLETED"})),
+    ("transfer:not-committed", "transfer", transfer(transferState="RESERVED")),
+    ("transfer:not-committed", "transfer", transfer(transferState=None)),
+    ("transfer:no-fulfilment", "transfer", transfer(fulfilment=None)),
+    ("transfer:fulfilment-mismatch", "transfer", transfer(fulfilment="A" * 43)),
+    ("transfer:fulfilment-mismatch", "transfer", transfer(fulfilment="no base64url!")),
+    ("transfer:timeout", "transfer", (504, {"message": "x", "statusCode": "504"})),
+    ("transfer:timeout", "transfer", TIMED_OUT),
+    ("transfer:connection", "transfer", (0, {})),
+    ("transfer:malformed", "transfer", (200, {"transfer": {}, "currentState": "COMPLETED"})),
+    ("transfer:http-503", "transfer", (503, None)),
+]
+
+
+class World:
+    """The DFSP's outbound API and what it was asked. `wrong[msisdn]` is (leg, answer) for one look-up."""
+
+    def __init__(self) -> None:
+        self.wrong: dict[str, tuple[str, Answer]] = {}
+        self.asked: list[tuple[str, str, Any]] = []
+        self.delay_s = 0.0
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def answer(self, path: str, body: Any) -> Answer:
+        _, fsp, *rest = path.split("/")
+        self.asked.append((fsp, "/".join(rest), body))
+        if rest[0] == "parties":
+            leg, right, msisdn = "discovery", party("fsp202"), rest[2]
+        elif rest[0] == "quotes":
+            leg, right = "quote", quote()
+            msisdn = body["quotesPostRequest"]["payee"]["partyIdInfo"]["partyIdentifier"]
+            self.wrong[body["quotesPostRequest"]["transactionId"]] = self.wrong.get(msisdn, ("", (200, {})))
+        else:
+            leg, right, msisdn = "transfer", transfer(), body["transfersPostRequest"]["transferId"]
+        wrong = self.wrong.get(msisdn)
+        return wrong[1] if wrong is not None and wrong[0] == leg else right
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        world = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
+                pass
+
+            def _answer(self) -> None:
+                length = int(self.headers.get("content-length", 0))
+                body = json.loads(self.rfile.read(length)) if length else None
+                status, value = world.answer(self.path, body)
+                time.sleep(HUNG_S if status == -1 else world.delay_s)
+                if status <= 0:
+                    self.close_connection = True
+                    return
+                text = b"" if value is None else json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            do_GET = _answer  # noqa: N815 (the base class's name)
+            do_POST = _answer  # noqa: N815
+
+        return Handler
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="session")
+def k6() -> K6:
+    found = find_k6(None)
+    if found is None:
+        pytest.skip("no k6 on PATH nor in the cache")
+    return found
+
+
+def make_plan(folder: Path, **load: Any) -> Plan:
+    shape: dict[str, Any] = {
+        "tps": 50.0,
+        "duration_s": 1.2,
+        "warmup_s": 0.1,
+        "cooldown_s": 0.1,
+        "drain_s": 5.0,
+        "offered_percent": 100.0,
+        "request_timeout_s": 1.0,
+        **load,
+    }
+    return Plan(
+        run_id="20260101-000000-abcd",
+        created="2026-01-01T00:00:00Z",
+        target="embedded",
+        target_reason="test",
+        switch="reference",
+        kind="perf",
+        profile=Profile(name="t", summary="", load=LoadShape(**shape), objectives=()),
+        matrix=Matrix(name="one", pairs=(Pair(payer="fsp201", payee="fsp202", weight_percent=100),)),
+        dfsps=(
+            Dfsp(fsp_id="fsp201", roles=("payer",), msisdn_first="17039811918"),
+            Dfsp(fsp_id="fsp202", roles=("payee",), msisdn_first="17039811929", msisdn_count=1000),
+        ),
+        seed=7,
+        run_folder=folder,
+    )
+
+
+def make_environment(url: str) -> Environment:
+    nowhere = "http://127.0.0.1:9"
+    return Environment(
+        run_id="r",
+        target="embedded",
+        switch="reference",
+        switch_version="0",
+        hub=HubUrls(
+            admin_url=nowhere,
+            als_admin_url=nowhere,
+            oracle_url=nowhere,
+            als_url=nowhere,
+            quotes_url=nowhere,
+            transfers_url=nowhere,
+        ),
+        dfsps=tuple(
+            DfspEndpoints(fsp_id=fsp, outbound_url=f"{url}/{fsp}", callback_url=nowhere)
+            for fsp in ("fsp201", "fsp202")
+        ),
+    )
+
+
+def msisdn(settings: Settings, iteration: int) -> str:
+    payee = settings.pairs[0].payee_msisdns
+    return str(payee.first + (payee.offset + iteration * payee.stride) % payee.count)
+
+
+def load(
+    plan: Plan,
+    world: World,
+    k6: K6,
+    *,
+    alive: Callable[[], None] = lambda: None,
+    on_started: Callable[[int], None] | None = None,
+    script: Path | None = None,
+) -> LoadRun:
+    return run_load(
+        plan,
+        make_environment(world.url),
+        RunFolder.create(plan.run_folder),
+        k6,
+        progress=Silent(),
+        alive=alive,
+        on_started=on_started,
+        script=script,
+    )
+
+
+def test_every_outcome_is_told_from_every_other(world: World, k6: K6, tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, tps=23.0, duration_s=2.0)
+    settings = make_settings(plan, make_environment(world.url), summary_file="x")
+    wanted = [OUTCOMES[iteration % len(OUTCOMES)] for iteration in range(settings.arrivals)]
+    for iteration, (_, leg, answer) in enumerate(wanted):
+        world.wrong[msisdn(settings, iteration)] = (leg, answer)
+
+    run = load(plan, world, k6)
+
+    rows = pl.read_parquet(run.transactions)
+    assert rows["outcome"].to_list() == [outcome for outcome, _, _ in wanted]
+    assert (run.ended, run.iterations, run.dropped, run.interrupted, run.records_lost) == ("ok", 46, 0, 0, 0)
+    assert dict(rows.schema) == SCHEMA
+    committed = rows.filter(pl.col("outcome") == COMMITTED)
+    legs = committed.select("discovery_ms", "quote_ms", "transfer_ms")
+    assert legs.null_count().sum_horizontal().item() == 0
+    late = rows.filter(pl.col("outcome") == "discovery:timeout", pl.col("discovery_ms").is_null())
+    assert late.height == 2, "only an unanswered call has no time; a 500 that says Timeout has one"
+
+
+def test_bodies_are_those_of_the_synchronous_api(world: World, k6: K6, tmp_path: Path) -> None:
+    run = load(make_plan(tmp_path, tps=8.0, duration_s=1.25), world, k6)
+
+    assert run.iterations == 10
+    assert {fsp for fsp, _, _ in world.asked} == {"fsp201"}, "the payer's outbound API is asked"
+    by_path = {path.split("/")[0]: body for _, path, body in world.asked}
+    assert set(by_path) == {"parties", "quotes", "simpleTransfers"}
+    assert set(by_path["quotes"]) == {"fspId", "quotesPostRequest"}
+    inner = by_path["quotes"]["quotesPostRequest"]
+    assert set(inner) == {
+        "quoteId",
+        "transactionId",
+        "payee",
+        "payer",
+        "amountType",
+        "amount",
+        "transactionType",
+    }
+    assert inner["payee"]["partyIdInfo"]["fspId"] == "fsp202"
+    assert inner["payer"]["partyIdInfo"] == {
+        "partyIdType": "MSISDN",
+        "partyIdentifier": "17039811918",
+        "fspId": "fsp201",
+    }
+    sent = by_path["simpleTransfers"]["transfersPostRequest"]
+    assert set(sent) == {
+        "transferId",
+        "payerFsp",
+        "payeeFsp",
+        "amount",
+        "ilpPacket",
+        "condition",
+        "expiration",
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", sent["expiration"])
+    ids = [b["quotesPostRequest"]["transactionId"] for _, path, b in world.asked if path == "quotes"]
+    ids += [b["quotesPostRequest"]["quoteId"] for _, path, b in world.asked if path == "quotes"]
+    assert len(set(ids)) == 20
+    assert all(re.fullmatch(r"[0-7][0-9A-F]{25}", one) for one in ids)
+    assert sorted(pl.read_parquet(run.transactions)["transfer_id"]) == sorted(ids[:10])
+
+
+def test_a_seed_repeats_its_choices_and_another_makes_others(world: World, k6: K6, tmp_path: Path) -> None:
+    def choices(seed: int, run_id: str) -> tuple[list[str], list[str]]:
+        world.asked.clear()
+        plan = msgspec.structs.replace(
+            make_plan(tmp_path / f"{seed}-{run_id}", tps=20.0, duration_s=1.1), seed=seed, run_id=run_id
+        )
+        rows = pl.read_parquet(load(plan, world, k6).transactions)
+        asked = sorted(path for _, path, _ in world.asked if path.startswith("parties"))
+        return asked, rows["transfer_id"].to_list()
+
+    first, again, other = choices(7, "one"), choices(7, "two"), choices(8, "one")
+    assert first[0] == again[0]
+    assert first[0] != other[0]
+    assert not set(first[1]) & set(again[1]), "ids are fresh in every run"
+    assert not set(first[1]) & set(other[1])
+    assert len(set(first[0])) == 22, "every look-up has an MSISDN of its own"
+
+
+def test_pairs_come_as_often_as_their_weights_say(world: World, k6: K6, tmp_path: Path) -> None:
+    weights = {("fsp201", "fsp202"): 70.0, ("fsp203", "fsp202"): 20.0, ("fsp203", "fsp204"): 10.0}
+    plan = msgspec.structs.replace(
+        make_plan(tmp_path, tps=150, duration_s=4.0),
+        matrix=Matrix(
+            name="three",
+            pairs=tuple(Pair(payer=a, payee=b, weight_percent=w) for (a, b), w in weights.items()),
+        ),
+        dfsps=tuple(
+            Dfsp(fsp_id=f"fsp20{n}", roles=("payer", "payee"), msisdn_first=str(1000 * n), msisdn_count=50)
+            for n in (1, 2, 3, 4)
+        ),
+    )
+    environment = msgspec.structs.replace(
+        make_environment(world.url),
+        dfsps=tuple(
+            DfspEndpoints(fsp_id=f"fsp20{n}", outbound_url=f"{world.url}/fsp20{n}", callback_url="x")
+            for n in (1, 3)
+        ),
+    )
+    for number in range(1000, 5000):
+        world.wrong[str(number)] = ("discovery", (404, error("3204")))
+    run = run_load(plan, environment, RunFolder.create(tmp_path), k6, progress=Silent(), alive=lambda: None)
+
+    rows = pl.read_parquet(run.transactions)
+    assert rows.height == 600
+    assert set(rows["outcome"]) == {"discovery:3204"}
+    seen = Counter(zip(rows["payer"], rows["payee"], strict=True))
+    assert set(seen) == set(weights)
+    chi_square = sum((seen[pair] - 6 * w) ** 2 / (6 * w) for pair, w in weights.items())
+    assert chi_square < 13.8, f"two degrees of freedom, one chance in a thousand: {seen}"
+    asked = Counter(path.split("/")[-1] for fsp, path, _ in world.asked if fsp == "fsp201")
+    assert set(asked) == {str(2000 + n) for n in range(50)}, "the whole range of MSISDNs is used"
+
+
+def test_drops_are_counted_and_never_flatter(world: World, k6: K6, tmp_path: Path) -> None:
+    world.delay_s = 0.1
+    run = load(make_plan(tmp_path, tps=20, duration_s=3.0, vus=2), world, k6)
+
+    rows = pl.read_parquet(run.transactions)
+    assert run.ended == "ok"
+    assert run.planned_arrivals == 60
+    assert run.dropped > 30
+    assert run.iterations + run.dropped == 60
+    assert (rows.height, run.records_lost) == (run.iterations, 0)
+    arrivals = (rows["scheduled_ms"] - run.first_arrival_ms) / 50.0
+    assert arrivals.round().is_unique().all()
+    assert (rows["started_ms"] + 1 >= rows["scheduled_ms"]).all()
+    assert arrivals[-1] > run.iterations, "drops that k6 told of early are taken into account"
+    assert (run.vus_max, run.vus_peak) == (2, 2)
+
+
+def test_what_outlasts_the_drain_is_recorded_as_unanswered(world: World, k6: K6, tmp_path: Path) -> None:
+    world.delay_s = 2.0
+    run = load(make_plan(tmp_path, tps=15.0, drain_s=0.5, request_timeout_s=30.0), world, k6)
+
+    rows = pl.read_parquet(run.transactions)
+    assert (run.ended, run.interrupted, run.records_lost) == ("ok", 0, 0)
+    assert rows["outcome"].to_list() == ["discovery:timeout"] * 18
+
+
+def test_a_broken_environment_ends_k6_at_once(world: World, k6: K6, tmp_path: Path) -> None:
+    started: list[int] = []
+
+    def alive() -> None:
+        if started and world.asked:
+            raise InfrastructureError("the hub died", remedy="look")
+
+    with pytest.raises(InfrastructureError, match="the hub died"):
+        load(make_plan(tmp_path, duration_s=60.0), world, k6, alive=alive, on_started=started.append)
+    assert not psutil.pid_exists(started[0])
+
+
+def test_ctrl_c_ends_k6_at_once(world: World, k6: K6, tmp_path: Path) -> None:
+    started: list[int] = []
+
+    def alive() -> None:
+        if started:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(make_plan(tmp_path, duration_s=60.0), world, k6, alive=alive, on_started=started.append)
+    assert not psutil.pid_exists(started[0])
+
+
+@pytest.mark.parametrize(
+    ("number", "ended"), [(signal.SIGKILL, "killed"), (signal.SIGTERM, "aborted"), (signal.SIGINT, "aborted")]
+)
+def test_a_k6_that_is_signalled_is_told_apart(
+    world: World, k6: K6, tmp_path: Path, number: signal.Signals, ended: str
+) -> None:
+    started: list[int] = []
+    sent: list[int] = []
+
+    def alive() -> None:
+        if started and not sent and sum(path == "quotes" for _, path, _ in world.asked) > 10:
+            sent.append(1)
+            os.kill(started[0], number)
+
+    run = load(make_plan(tmp_path, duration_s=30.0), world, k6, alive=alive, on_started=started.append)
+    assert run.ended == ended
+    rows = pl.read_parquet(run.transactions)
+    assert 5 <= rows.height < 1500
+    assert run.iterations == rows.height
+    assert run.records_lost == 0
+
+
+SCRIPTS = {
+    "script-error": "throw new Error('this script is broken');",
+    "setup-failed": "export const options = { setupTimeout: '100ms' };\n"
+    "export function setup() { const until = Date.now() + 2000; while (Date.now() < until); }\n"
+    "export default function () {}",
+    "threshold": "import { Counter } from 'k6/metrics'; const c = new Counter('counted');\n"
+    "export const options = { thresholds: { counted: ['count>5'] } };\n"
+    "export default function () { c.add(1); }",
+    "aborted": "import exec from 'k6/execution';\nexport default function () { exec.test.abort('enough'); }",
+    "failed": "import exec from 'k6/execution';\nexport default function () { exec.test.fail('no'); }",
+    "ok": "export default function () {}",
+}
+
+
+@pytest.mark.parametrize("ended", SCRIPTS)
+def test_exit_codes_are_kept_apart(
+    world: World, k6: K6, tmp_path: Path, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "other.js"
+    script.write_text(SCRIPTS[ended])
+    if ended == "threshold":
+        # Our own command line switches thresholds off; the mapping must hold all the same.
+        monkeypatch.setattr("pytest_mojaloop_perf.load.invocation.NO_THRESHOLDS", "--no-color")
+    run = load(make_plan(tmp_path), world, k6, script=script)
+    assert run.ended == ended
+    assert pl.read_parquet(run.transactions).height == 0
+    assert bool(run.ended_detail) == (ended != "ok")
+    if ended == "script-error":
+        assert "this script is broken" in run.ended_detail
+
+
+def test_an_exception_in_a_transaction_is_a_lost_record(world: World, k6: K6, tmp_path: Path) -> None:
+    script = tmp_path / "other.js"
+    text = asset(SCRIPT).read_text()
+    script.write_text(text.replace("const pair =", "if (iteration === 3) throw new Error('x'); const pair ="))
+    run = load(make_plan(tmp_path, tps=8.0, duration_s=1.25), world, k6, script=script)
+    assert (run.iterations, run.records_lost) == (10, 1)
+    assert (tmp_path / "load" / "records.csv").exists(), "the evidence is kept"
+
+
+def test_the_users_own_k6_settings_change_nothing(
+    world: World, k6: K6, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "home" / "k6" / "config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text('{"rps": 1}')
+    for name, value in {
+        "XDG_CONFIG_HOME": str(config.parent.parent),
+        "K6_ITERATIONS": "1",
+        "K6_VUS": "1",
+        "K6_RPS": "1",
+        "K6_OUT": "json=out.json",
+        "K6_THROW": "true",
+        "K6_CONSOLE_OUTPUT": str(tmp_path / "elsewhere"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    run = load(make_plan(tmp_path), world, k6)
+    assert (run.ended, run.iterations, run.records_lost) == ("ok", 60, 0)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_starved_generator_starts_its_arrivals_late(world: World, k6: K6, tmp_path: Path) -> None:
+    plan = msgspec.structs.replace(
+        make_plan(tmp_path, duration_s=3.0), faults=(Fault(name="starved-generator", parameter="25"),)
+    )
+    run = load(plan, world, k6)
+    rows = pl.read_parquet(run.transactions)
+    lateness = (rows["started_ms"] - rows["scheduled_ms"]).quantile(0.99)
+    assert run.ended == "ok"
+    assert lateness is not None
+    assert lateness > 200
+
+
+def test_segments_add_up_to_the_whole_rate(world: World, k6: K6, tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    settings = make_settings(plan, make_environment(world.url), summary_file="x")
+    pairs = [("fsp201", "fsp202")]
+    processes, parts = [], []
+    for number, segment in enumerate(("0:1/2", "1/2:1")):
+        files = Files.under(tmp_path / str(number))
+        part = msgspec.structs.replace(
+            settings, segment=segment, segment_sequence="0,1/2,1", summary_file=str(files.summary)
+        )
+        call = make_invocation(k6, part, files, asset(SCRIPT))
+        log = tmp_path / f"{number}.log"
+        processes.append(command.start(call.argv, name="k6", log=log, remedy="x", env=call.env, guarded=True))
+        parts.append(files)
+    for process in processes:
+        with process:
+            assert process.wait(30) == 0, process.tail()
+    frames = []
+    for number, files in enumerate(parts):
+        target = tmp_path / f"{number}.parquet"
+        counts = convert_records(
+            files.records, target, period_ns=settings.period_ns, pairs=pairs, whole=False
+        )
+        assert (counts.rows, counts.missing) == (30, 0)
+        frames.append(pl.read_parquet(target))
+    together = pl.concat(frames)
+    assert sorted(together["iteration"]) == list(range(60))
+    assert together["transfer_id"].n_unique() == 60
+    assert set(together["outcome"]) == {COMMITTED}
+    for frame in frames:
+        lateness = frame["started_ms"] - frame["scheduled_ms"]
+        assert lateness.min() > -1.0, "each instance keeps the arrivals of its own iteration numbers"  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("script", ["transactions", "plain"])
+def test_the_scripts_are_read_by_k6_without_the_network(
+    world: World, k6: K6, tmp_path: Path, script: str
+) -> None:
+    settings = make_settings(
+        make_plan(tmp_path), make_environment(world.url), summary_file=str(tmp_path / "summary.json")
+    )
+    path = tmp_path / "settings.json"
+    path.write_bytes(msgspec.json.encode(settings))
+    source = asset(f"k6/{script}.js")
+    assert not re.search(r"""from\s+['"](?!k6)""", source.read_text()), "no remote import"
+    done = command.run([k6.path, "inspect", "-e", f"SETTINGS={path}", source], timeout_s=30, remedy="x")
+    scenario = json.loads(done.stdout)["scenarios"]["transactions"]
+    assert scenario["executor"] == "constant-arrival-rate"
+    assert scenario["preAllocatedVUs"] == scenario["maxVUs"] == settings.vus
+    assert world.asked == []
