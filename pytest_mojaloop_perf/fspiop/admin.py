@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ __all__ = ["JSON_HEADERS", "Accepted", "Admin", "Answer", "Step", "error_code"]
 
 JSON_HEADERS = (("content-type", "application/json"), ("accept", "application/json"))
 _EXCERPT = 300
+# Amounts are JSON numbers in these APIs: a float would not hold all of their digits.
+_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class Accepted(Value, frozen=True, kw_only=True):
@@ -129,6 +132,6 @@ class Admin:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body) if body else None
+        return _DECODER.decode(body) if body else None
     except msgspec.DecodeError:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -107,7 +108,7 @@ async def _foreign_ca(both: Parties) -> Seen:
 
 async def _handshake(both: Parties, tls: ClientTls) -> Seen:
     """Try to connect; if that is not refused, send an otherwise honest transfer and see what it leads to."""
-    refusal = await _refusal(both.transfers_url, tls)
+    refusal = await asyncio.to_thread(_refusal, both.transfers_url, tls)
     if refusal is not None:
         return Seen(refused=True, observed=refusal)
     message = both.transfer()
@@ -123,34 +124,32 @@ async def _handshake(both: Parties, tls: ClientTls) -> Seen:
     return await _not_refused(both, message, response)
 
 
-async def _refusal(url: str, tls: ClientTls) -> str | None:
-    """Return how a server ends the handshake, or None when it keeps the connection.
+def _refusal(url: str, tls: ClientTls) -> str | None:
+    """Return how a server ends the handshake, or None when it keeps the connection; blocking.
 
     In TLS 1.3 a client has done its part before the server looks at its certificate, so that the refusal
     comes with the first read.
 
     Raises:
-        HttpError: nothing listens there.
+        HttpError: no connection, for reasons that have nothing to do with certificates.
     """
     parts = urlsplit(url)
+    host = parts.hostname or ""
     try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or 443, ssl=client_context(tls)
-            )
+        plain = socket.create_connection((host, parts.port or 443), timeout=_CONNECT_TIMEOUT_S)
+    except OSError as error:
+        raise HttpError(f"{url}: {error}") from error
+    with plain:
         try:
-            async with asyncio.timeout(_ALERT_TIMEOUT_S):
-                return None if await reader.read(1) else "connection closed by the server in the handshake"
-        finally:
-            writer.transport.abort()
-    except TimeoutError:
-        return None
-    except ssl.SSLError as error:
-        return f"TLS alert: {(error.reason or str(error)).lower().replace('_', ' ')}"
-    except ConnectionRefusedError as error:
-        raise HttpError(f"{url}: nothing listens there") from error
-    except ConnectionError as error:
-        return f"connection ended in the handshake: {error.strerror}"
+            with client_context(tls).wrap_socket(plain, server_hostname=host) as secure:
+                secure.settimeout(_ALERT_TIMEOUT_S)
+                return None if secure.recv(1) else "connection closed by the server in the handshake"
+        except TimeoutError:
+            return None
+        except ssl.SSLError as error:
+            return f"TLS alert: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        except ConnectionError as error:
+            return f"connection ended in the handshake: {error.strerror}"
 
 
 async def _other_certificate(both: Parties) -> Seen:

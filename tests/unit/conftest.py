@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -25,6 +27,10 @@ from pytest_mojaloop_perf.model import (
 )
 
 Switch = tuple[Plan, Environment]
+
+
+def _say_nothing(_done: int, _steps: int, _text: str) -> None:
+    return
 
 
 @contextmanager
@@ -62,7 +68,7 @@ def reference_switch(
     )
     supervisor = Supervisor(config, RunFolder.create(plan.run_folder))
     try:
-        yield plan, supervisor.start(lambda done, steps, text: None)
+        yield plan, supervisor.start(_say_nothing)
     finally:
         supervisor.stop()
 
@@ -74,7 +80,14 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
         yield started
 
 
+class StartSwitch(Protocol):
+    """Start a switch of one's own: `with start_switch(faults=...) as (plan, environment)`."""
+
+    def __call__(
+        self, *, security: SecurityProfile | None = None, faults: tuple[Fault, ...] = ()
+    ) -> AbstractContextManager[Switch]: ...
+
+
 @pytest.fixture
-def start_switch(tmp_path: Path) -> Callable[..., object]:
-    """Return what starts a switch of its own: `with start_switch(faults=...) as (plan, environment)`."""
-    return lambda **wanted: reference_switch(tmp_path, **wanted)
+def start_switch(tmp_path: Path) -> StartSwitch:
+    return partial(reference_switch, tmp_path)
