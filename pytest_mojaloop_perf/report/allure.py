@@ -16,10 +16,11 @@ from allure_commons.types import AttachmentType
 
 from pytest_mojaloop_perf.artifacts import redact
 from pytest_mojaloop_perf.model import Value
-from pytest_mojaloop_perf.report import html, junit
+from pytest_mojaloop_perf.report import html
 from pytest_mojaloop_perf.report.allure_html import generate
 from pytest_mojaloop_perf.report.bundle import SECURITY_FILES, RunBundle
 from pytest_mojaloop_perf.report.charts import CHARTS
+from pytest_mojaloop_perf.report.figures import load_text, money_text, objective_rows, security_wanted
 from pytest_mojaloop_perf.report.svg import standalone
 
 __all__ = [
@@ -156,10 +157,27 @@ def attach_bundle(bundle: RunBundle) -> None:
 
 def write_environment(results: str | Path, bundle: RunBundle) -> Path:
     """Write what was at work as `environment.properties` and return its path."""
-    facts = {name.removeprefix("mojaloop_"): value for name, value in junit.junit_properties(bundle)}
-    facts.update(bundle.versions)
-    lines = [f"{_escaped(name, key=True)}={_escaped(value)}" for name, value in sorted(facts.items())]
+    facts = [*_headline(bundle), *sorted(bundle.versions.items())]
+    lines = [f"{_escaped(name, key=True)}={_escaped(value)}" for name, value in facts]
     return _write(results, "environment.properties", "\n".join(lines) + "\n")
+
+
+def _headline(bundle: RunBundle) -> list[tuple[str, str]]:
+    """Return what a reader wants first, because Allure shows the first few lines only."""
+    plan = bundle.plan
+    rows = [(row.title, f"{row.measured} ({row.verdict}: {row.wanted})") for row in objective_rows(bundle)]
+    return [
+        ("Verdict", bundle.outcome),
+        ("Switch", plan.switch if plan.switch != "reference" else "reference (not Mojaloop)"),
+        *rows,
+        ("Target", plan.target),
+        ("Profile", plan.profile.name),
+        ("Load", load_text(plan)),
+        ("Security", security_wanted(plan)),
+        ("Money", money_text(bundle.reconciliation)),
+        ("Run", plan.run_id),
+        ("Run folder", str(bundle.run_folder)),
+    ]
 
 
 def write_categories(results: str | Path) -> Path:

@@ -66,8 +66,13 @@ def _version(program: list[str]) -> tuple[int, ...] | None:
     return tuple(int(part) for part in told.groups() if part)
 
 
-_OFFLINE = {"npm_config_yes": "false", "npm_config_offline": "true", "npm_config_update_notifier": "false"}
-"""npx must take what is installed and never fetch a package that somebody could have put there."""
+_OFFLINE = {
+    "ALLURE_NO_ANALYTICS": "true",
+    "npm_config_yes": "false",
+    "npm_config_offline": "true",
+    "npm_config_update_notifier": "false",
+}
+"""npx must take what is installed and never fetch a package; pages should not count their readers."""
 
 
 def _make(program: list[str], results: Path, out: Path, progress: Progress) -> Path | None:

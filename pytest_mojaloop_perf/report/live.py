@@ -6,13 +6,17 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, TypeVar
+
+import pytest
 
 from pytest_mojaloop_perf.progress import Progress, Silent
 from pytest_mojaloop_perf.report.figures import clean
 from pytest_mojaloop_perf.units import format_duration_s
 
 __all__ = ["TerminalProgress", "progress_for"]
+
+T = TypeVar("T")
 
 _REDRAW_S = 0.1
 _PLAIN_STEP = 0.1
@@ -159,29 +163,46 @@ def progress_for(config: Any) -> Progress:
 
 def _past_capture(config: Any, reporter: Any) -> Progress:
     capture = config.pluginmanager.get_plugin("capturemanager")
+    writer = reporter._tw  # noqa: SLF001 - pytest offers no other way to its file and to its column
 
-    def outside(action: Callable[[], object]) -> None:
+    def outside(action: Callable[[], T]) -> T:
         if capture is None:
-            action()
-            return
+            return action()
         with capture.global_and_fixture_disabled():
-            action()
+            return action()
 
     def write(text: str) -> None:
-        outside(lambda: reporter.write(text, flush=True))
+        # Not through the writer: it adds up what it thinks is one line, and a live line never ends.
+        writer._file.write(text)  # noqa: SLF001 - see above
+        writer._file.flush()  # noqa: SLF001 - see above
 
-    mode: list[Literal["tty", "plain"]] = []
-    outside(lambda: mode.append("tty" if getattr(reporter, "isatty", False) else "plain"))
-    widths: list[int] = []
-    outside(lambda: widths.append(int(reporter._tw.fullwidth)))  # noqa: SLF001 - pytest offers no other way
+    def start_line() -> None:
+        reporter.ensure_newline()
+        if writer.width_of_current_line:
+            writer.line()
+
     progress = TerminalProgress(
-        write,
-        tty=mode == ["tty"],
-        width=widths[0],
-        start_line=lambda: outside(reporter.ensure_newline),
+        lambda text: outside(lambda: write(text)),
+        tty=bool(getattr(reporter, "isatty", False)),
+        width=outside(lambda: int(writer.fullwidth)),
+        start_line=lambda: outside(start_line),
     )
     config.add_cleanup(progress.close)
+    config.pluginmanager.register(_Clearing(progress))
     return progress
+
+
+class _Clearing:
+    """Removes a live line that a broken stage left, before pytest prints the outcome of the test."""
+
+    def __init__(self, progress: TerminalProgress) -> None:
+        self._progress = progress
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Clear the line; the report itself is the reporter's business."""
+        assert report.nodeid
+        self._progress.close()
 
 
 def _cut(text: str, columns: int) -> str:
