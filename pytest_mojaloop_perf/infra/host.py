@@ -129,10 +129,15 @@ class Host:
                 return
             message = first
             while message:
-                if await self._obey(message, writer):
-                    return
+                try:
+                    if await self._obey(message, writer):
+                        return
+                except (OSError, ValueError, KeyError, TypeError) as error:
+                    why = f"{type(error).__name__}: {error}"
+                    self._note(f"refused {message.get('do')}: {why}")
+                    await _send(writer, {"say": "refused", "why": why})
                 message = await _receive(reader)
-        except (ConnectionError, ValueError, KeyError, TypeError) as error:
+        except (ConnectionError, ValueError) as error:
             self._note(f"a connection broke: {error}")
         finally:
             self._attached.discard(writer)
@@ -180,8 +185,9 @@ class Host:
             _post(writer, self._environment_message())
 
     def _keep(self, ttl_s: float) -> None:
-        self._state = msgspec.structs.replace(self._state, kept_until=time.time() + ttl_s)
-        write_state(self._state)
+        kept = msgspec.structs.replace(self._state, kept_until=time.time() + ttl_s)
+        write_state(kept)
+        self._state = kept
         self._folder.journal("keep", what="environment", until=self._state.kept_until)
 
     def _environment_message(self) -> dict[str, Any]:

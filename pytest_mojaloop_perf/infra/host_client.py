@@ -27,6 +27,7 @@ __all__ = [
     "HostAttachment",
     "find_kept",
     "kept_environments",
+    "living_environments",
     "release_session",
     "stop_kept",
 ]
@@ -105,6 +106,8 @@ class HostAttachment:
                 message = self._line.receive(_ANSWER_S)
                 if message and message["say"] == "kept":
                     return
+                if message and message["say"] == "refused":
+                    raise _refused(self.state, message)
                 self._note(message or _EMPTY)
                 if self._failure is not None:
                     raise self._failure
@@ -136,19 +139,24 @@ class HostAttachment:
 
 
 def kept_environments() -> list[HostState]:
-    """Return every living host of this user, and clear away what killed ones left behind."""
+    """Return the hosts that stay without anybody attached, and clear away what killed ones left behind."""
     sweep_stale()
+    return [state for state in living_environments() if state.kept_until is not None]
+
+
+def living_environments() -> list[HostState]:
+    """Return every living host of this user, those of sessions under way included."""
     return [state for state in all_states() if host_lives(state)]
 
 
 def find_kept(run: str) -> HostState:
-    """Return the living host of a run, given by its id or its run folder.
+    """Return the living host of a run, kept or in use, given by its id or its run folder.
 
     Raises:
         BadInputError: there is none, or it was killed (then its leavings are removed).
     """
     stale = {state.run_id: state for state in sweep_stale()}
-    kept = kept_environments()
+    kept = living_environments()
     folder = Path(run).expanduser().resolve()
     for state in kept:
         if run == state.run_id or folder == state.run_folder.resolve():
@@ -158,11 +166,11 @@ def find_kept(run: str) -> HostState:
         if run == state.run_id or folder == state.run_folder.resolve():
             raise BadInputError(
                 f"the environment of run {run} is gone: its host (pid {state.pid}) was killed",
-                remedy=f"start a new one with --perf-keep=always; kept now: {names}",
+                remedy=f"start a new one with --perf-keep=always; there are now: {names}",
                 evidence=str(state.log),
             )
     raise BadInputError(
-        f"no kept environment is named {run!r}, expected one of those kept now: {names}",
+        f"no kept environment is named {run!r}, expected one of those there are: {names}",
         remedy="start one with --perf-keep=always, or give the run id that it printed",
     )
 
@@ -232,10 +240,7 @@ def _await_environment(
                     remedy="start the environment anew (leave --perf-reuse away)",
                 )
             case "refused":
-                raise InfrastructureError(
-                    f"the host of run {state.run_id} refused us: {message.get('why')}",
-                    remedy=f"end it with `mojaloop-perf down {state.run_id}` and start anew",
-                )
+                raise _refused(state, message)
             case None:
                 raise _gone(state)
 
@@ -260,6 +265,14 @@ def _see_the_end(state: HostState) -> None:
 def _failure(message: dict[str, Any]) -> InfrastructureError:
     return InfrastructureError(
         str(message["problem"]), remedy=str(message["remedy"]), evidence=message.get("evidence")
+    )
+
+
+def _refused(state: HostState, message: dict[str, Any]) -> InfrastructureError:
+    return InfrastructureError(
+        f"the host of run {state.run_id} refused a request: {message.get('why')}",
+        remedy=f"end it with `mojaloop-perf down {state.run_id}` and start anew",
+        evidence=str(state.log),
     )
 
 

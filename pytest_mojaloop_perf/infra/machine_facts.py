@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from pytest_mojaloop_perf.infra.fitness import ClockReading, Disk, LoadSample, PythonFacts
-from pytest_mojaloop_perf.infra.host_client import kept_environments
+from pytest_mojaloop_perf.infra.host_client import living_environments
 from pytest_mojaloop_perf.wait import pause
 
 __all__ = [
@@ -137,7 +137,7 @@ def _echo(server: socket.socket) -> None:
 def _our_cpu_s() -> dict[int, float]:
     """Return the CPU seconds so far of this process, of environments of this user, and of their children."""
     found: dict[int, float] = {}
-    for pid in (os.getpid(), *(state.pid for state in kept_environments())):
+    for pid in (os.getpid(), *(state.pid for state in living_environments())):
         try:
             root = psutil.Process(pid)
             for process in (root, *root.children(recursive=True)):

@@ -411,7 +411,7 @@ def test_the_generators_faults_do_not_forbid_reuse(folder: RunFolder) -> None:
 
 def test_reuse_of_nothing_names_what_there_is(folder: RunFolder) -> None:
     first = attach(folder)
-    with pytest.raises(BadInputError, match="'run-9', expected one of those kept now: run-1"):
+    with pytest.raises(BadInputError, match="'run-9', expected one of those there are: run-1"):
         host_client.find_kept("run-9")
     first.close()
 
@@ -451,10 +451,35 @@ def test_rubbish_on_the_control_socket_harms_nobody(folder: RunFolder) -> None:
         line.send(message)
         answer = line.receive(10)
         assert answer is not None
-        assert answer.get("say") in {None, "refused"}
+        assert answer.get("say") == "refused"
         line.close()
     attachment.alive()
     attachment.close()
+
+
+def test_a_keep_that_cannot_be_noted_is_an_error(folder: RunFolder) -> None:
+    attachment = attach(folder)
+    path = host_state.state_folder() / "run-1.partial"
+    path.mkdir()
+    with pytest.raises(InfrastructureError, match="refused a request: IsADirectoryError"):
+        attachment.keep(60)
+    path.rmdir()
+    attachment.close()
+    assert host_state.all_states() == []
+
+
+def test_the_status_says_how_many_are_attached_and_holds_nothing(folder: RunFolder) -> None:
+    first, second = attach(folder), attach(folder)
+    line = ControlLine(first.state)
+    line.send({"do": "status"})
+    assert line.receive(10) == {"say": "status", "attached": 2, "ending": False}
+    assert [state.run_id for state in host_client.living_environments()] == ["run-1"]
+    assert host_client.kept_environments() == []
+    numbers = pids(first)
+    first.close()
+    second.close()
+    line.close()
+    assert not any(lives(pid) for pid in numbers.values())
 
 
 def test_a_session_process_holds_the_environment_between_two_workers(folder: RunFolder) -> None:
