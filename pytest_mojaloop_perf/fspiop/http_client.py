@@ -33,6 +33,7 @@ _GOODBYE_S = 1.0
 
 # These describe the hop, not the message: whoever passes headers on gets ours instead.
 _FRAMING = frozenset(("host", "content-length", "connection", "transfer-encoding", "keep-alive"))
+_CLOSE_S = 1.0
 _BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 
 
@@ -214,9 +215,9 @@ class _Connection(asyncio.Protocol):
             raise
 
     def close(self) -> None:
-        """Close without waiting for the peer."""
+        """Close at once: TLS would wait up to 30 s for the peer's goodbye."""
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
     def abort(self) -> None:
         """Close at once, without the end of TLS; nothing when it is closed already."""
