@@ -63,9 +63,10 @@ class RunBundle(Value, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
-        """The verdict in one sentence."""
+        """The verdict in one sentence, without the outcome that every report prints before it."""
         if self.verdict:
-            return self.verdict.sentence
+            sentence = self.verdict.sentence.removeprefix(f"{self.verdict.outcome}: ")
+            return sentence[:1].upper() + sentence[1:]
         why = f": {self.broke}" if self.broke else "; nothing is concluded about any switch."
         return f"The run broke before it could be judged{why}"
 

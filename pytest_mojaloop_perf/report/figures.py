@@ -108,11 +108,11 @@ def apart(value: float, limit: float) -> str:
     """
     if not math.isfinite(value):
         return TOO_FEW
-    for digits in range(4, 10):
+    for digits in range(4, 16):
         text = format_number(value, digits=digits)
         if value == limit or float(text.replace(",", "")) != limit:
             return text
-    return format_number(value, digits=10)
+    return format_number(value, digits=16)
 
 
 def brief(text: str) -> str:
@@ -175,17 +175,25 @@ def objective_rows(bundle: RunBundle) -> list[ObjectiveRow]:
 
 def _row(result: ObjectiveResult, *, valid: bool) -> ObjectiveRow:
     wanted, unit = result.objective, metric_unit(result.objective.metric)
-    measured = TOO_FEW if result.measured is None else apart(result.measured, wanted.limit)
     state: Literal["met", "missed", "open"] = "met" if result.met else "missed"
     return ObjectiveRow(
         title=metric_title(wanted.metric),
         wanted=f"{wanted.op} {brief(format_number(wanted.limit))}{unit}",
-        measured=measured if measured == TOO_FEW else (brief(measured) if unit == " %" else measured) + unit,
+        measured=_measured(result, unit),
         interval=interval_text(result.interval, unit=unit),
         verdict=state if valid else "not judged",
         state=state if valid else "open",
         explanation=result.explanation,
     )
+
+
+def _measured(result: ObjectiveResult, unit: str) -> str:
+    value = result.measured
+    if value is None or not math.isfinite(value):
+        # A count needs no samples: where there is none, nobody looked.
+        return TOO_FEW if unit == " ms" else "not known"
+    text = apart(value, result.objective.limit)
+    return f"{brief(text) if unit == ' %' else text}{unit}"
 
 
 def latencies(measurement: Measurement) -> list[tuple[str, Latency]]:

@@ -92,11 +92,11 @@ class _Paint:
 
 def _verdict(bundle: RunBundle, width: int, paint: _Paint) -> list[str]:
     lead = f"{bundle.outcome}  "
-    sentence = clean(bundle.sentence).removeprefix(f"{bundle.outcome}: ")
+    sentence = clean(bundle.sentence)
     wrapped = textwrap.wrap(lead + sentence, width, subsequent_indent="  ") or [lead]
     wrapped[0] = paint(bundle.outcome, bundle.outcome) + wrapped[0][len(bundle.outcome) :]
     bottleneck = clean(bundle.verdict.bottleneck) if bundle.verdict else ""
-    if bottleneck and bottleneck not in sentence:
+    if bottleneck.lower() not in sentence.lower():
         wrapped += textwrap.wrap(f"  what ran out: {bottleneck}", width, subsequent_indent="    ")
     return wrapped
 

@@ -298,9 +298,9 @@ def _gates(outcome: str) -> tuple[Gate, ...]:
 
 def _verdict(plan: Plan, measured: Measurement, outcome: str) -> Verdict:
     sentences = {
-        "PASS": f"All 4 objectives were met: {measured.tps:.1f} TPS, 99.98 % success, p95 172.2 ms.",
-        "FAIL": "2 of 4 objectives were missed: the hub answered more slowly than transactions arrived.",
-        "INVALID": "No conclusion: the generator was starved of CPU and started 93.7 % of its arrivals.",
+        "PASS": f"PASS: All 4 objectives were met: {measured.tps:.1f} TPS, 99.98 % success, p95 172.2 ms.",
+        "FAIL": "FAIL: 2 of 4 objectives missed: the hub answered more slowly than transactions came.",
+        "INVALID": "INVALID: the generator was starved of CPU and started 93.7 % of its arrivals.",
     }
     values: dict[str, tuple[float | None, Interval | None]] = {
         "tps": (measured.tps, None),

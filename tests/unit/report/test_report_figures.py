@@ -75,6 +75,21 @@ def test_an_objective_without_enough_samples_says_so(make_bundle: Make) -> None:
     assert (row.title, row.wanted, row.measured) == ("End-to-end p99", "< 1,000 ms", "too few samples")
 
 
+def test_a_count_that_nobody_made_is_not_called_too_few_samples(make_bundle: Make) -> None:
+    bundle = make_bundle("FAIL")
+    assert bundle.verdict
+    result = ObjectiveResult(
+        objective=Objective(metric="money_defects", op="<=", limit=0), measured=None, met=False
+    )
+    verdict = msgspec.structs.replace(bundle.verdict, objectives=(result,))
+    (row,) = figures.objective_rows(msgspec.structs.replace(bundle, verdict=verdict))
+    assert (row.title, row.measured, row.verdict) == ("Money defects", "not known", "missed")
+
+
+def test_the_outcome_is_not_said_twice(make_bundle: Make) -> None:
+    assert make_bundle("INVALID").sentence.startswith("The generator was starved")
+
+
 def test_money_that_is_lost_is_said_first(make_bundle: Make) -> None:
     assert figures.money_text(make_bundle("FAIL").reconciliation).startswith("NOT conserved: booked-once 2")
     assert figures.money_text(make_bundle().reconciliation).startswith("conserved: ")
