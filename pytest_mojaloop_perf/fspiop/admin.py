@@ -13,12 +13,16 @@ from pytest_mojaloop_perf.fspiop.canonical import encode_sorted
 from pytest_mojaloop_perf.fspiop.http import Client, HttpError, Response
 from pytest_mojaloop_perf.model import Value
 
-__all__ = ["JSON_HEADERS", "Accepted", "Admin", "Answer", "Step", "error_code"]
+__all__ = ["JSON_HEADERS", "Accepted", "Admin", "Answer", "NoAnswerError", "Step", "error_code"]
 
 JSON_HEADERS = (("content-type", "application/json"), ("accept", "application/json"))
 _EXCERPT = 300
 # Amounts are JSON numbers in these APIs: a float would not hold all of their digits.
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class NoAnswerError(InfrastructureError):
+    """Nothing answers at an address: wrong, down, or not to be reached from here."""
 
 
 class Accepted(Value, frozen=True, kw_only=True):
@@ -79,7 +83,7 @@ class Admin:
         """Send a step's request and return the answer unjudged.
 
         Raises:
-            InfrastructureError: no answer.
+            NoAnswerError: there is none.
         """
         self.calls += 1
         body = None if step.body is None else encode_sorted(step.body)
@@ -88,7 +92,7 @@ class Admin:
                 step.method, step.url, {**dict(step.headers), **(headers or {})}, body
             )
         except HttpError as error:
-            raise InfrastructureError(
+            raise NoAnswerError(
                 f"{step.name} got no answer from {step.method} {step.url}: {error}",
                 remedy="see that the hub's address is right and that it runs and can be reached from here",
             ) from error

@@ -12,6 +12,7 @@ from pytest_mojaloop_perf.fspiop.http import Client
 from pytest_mojaloop_perf.fspiop.participant import ensure_participant
 from pytest_mojaloop_perf.fspiop.sender import Sender
 from pytest_mojaloop_perf.model import Dfsp, Environment, Plan, Roster
+from pytest_mojaloop_perf.onboard.parallel import in_parallel
 from pytest_mojaloop_perf.onboard.parties import ensure_msisdns
 from pytest_mojaloop_perf.onboard.roster import verified
 from pytest_mojaloop_perf.onboard.steps import calls, currencies, hub_steps
@@ -69,15 +70,13 @@ async def _make(admin: Admin, plan: Plan, environment: Environment, dfsp: Dfsp, 
 
 async def _each(plan: Plan, progress: Progress, stage: str, work: Callable[[Dfsp], Awaitable[R]]) -> list[R]:
     """Do the work for all DFSPs, few at a time; return the results in the plan's order."""
-    limit = asyncio.Semaphore(_DFSPS_AT_ONCE)
     done = 0
 
     async def one(dfsp: Dfsp) -> R:
         nonlocal done
-        async with limit:
-            result = await work(dfsp)
+        result = await work(dfsp)
         done += 1
         progress.advance(stage, done, len(plan.dfsps), dfsp.fsp_id)
         return result
 
-    return await asyncio.gather(*(one(dfsp) for dfsp in plan.dfsps))
+    return await in_parallel(plan.dfsps, one, at_once=_DFSPS_AT_ONCE)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from pytest_mojaloop_perf.errors import InfrastructureError, WaitTimeoutError
-from pytest_mojaloop_perf.fspiop.admin import Accepted, Admin, Step, error_code
+from pytest_mojaloop_perf.fspiop.admin import Accepted, Admin, NoAnswerError, Step, error_code
 from pytest_mojaloop_perf.fspiop.canonical import encode_sorted
 from pytest_mojaloop_perf.fspiop.sender import Sender
 from pytest_mojaloop_perf.model import Dfsp, HubUrls
+from pytest_mojaloop_perf.onboard.parallel import in_parallel
 from pytest_mojaloop_perf.progress import Progress
 
 __all__ = ["MSISDNS_PER_REQUEST", "batch_step", "ensure_msisdns", "single_step"]
@@ -26,9 +27,6 @@ _AT_ONCE = 16
 # How a hub says that it does not serve a resource.
 _NOT_SERVED = (404, 405, 501)
 _UNKNOWN = (400, 404)
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def batch_step(als_url: str, dfsp: Dfsp, msisdns: Sequence[str]) -> Step:
@@ -73,7 +71,7 @@ async def ensure_msisdns(
     msisdns = dfsp.msisdns()
     try:
         missing = await _missing_at_first(admin, hub, dfsp, msisdns)
-    except InfrastructureError as error:
+    except NoAnswerError as error:
         progress.say(f"MSISDNs of {dfsp.fsp_id} are not read back: {error.problem}")
         await _register(admin, sender, hub, dfsp, msisdns)
         return
@@ -99,10 +97,10 @@ async def _register(admin: Admin, sender: Sender, hub: HubUrls, dfsp: Dfsp, msis
         for first in range(0, len(msisdns), MSISDNS_PER_REQUEST)
     ]
     if await _send(admin, sender, batches[0], not_served=_NOT_SERVED):
-        await _bounded(batches[1:], lambda step: _send(admin, sender, step))
+        await in_parallel(batches[1:], lambda step: _send(admin, sender, step), at_once=_AT_ONCE)
     else:
         singles = [single_step(hub.als_url, dfsp, msisdn) for msisdn in msisdns]
-        await _bounded(singles, lambda step: _send(admin, sender, step))
+        await in_parallel(singles, lambda step: _send(admin, sender, step), at_once=_AT_ONCE)
 
 
 async def _send(admin: Admin, sender: Sender, step: Step, *, not_served: tuple[int, ...] = ()) -> bool:
@@ -148,7 +146,7 @@ async def _missing(admin: Admin, hub: HubUrls, dfsp: Dfsp, msisdns: Iterable[str
             return msisdn
         return None if _owned(admin.judge(step, response).body, dfsp.fsp_id) else msisdn
 
-    return tuple(found for found in await _bounded(msisdns, lacks) if found is not None)
+    return tuple(found for found in await in_parallel(msisdns, lacks, at_once=_AT_ONCE) if found is not None)
 
 
 def _owned(body: Any, fsp_id: str) -> bool:
@@ -160,14 +158,3 @@ def _owned(body: Any, fsp_id: str) -> bool:
             remedy="see that oracle_url is the address of an MSISDN oracle",
             evidence=msgspec.json.encode(body)[:300].decode(),
         ) from error
-
-
-async def _bounded(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
-    """Do the work for all items, few at a time, and return the results in order."""
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(item: T) -> R:
-        async with limit:
-            return await work(item)
-
-    return await asyncio.gather(*(one(item) for item in items))
