@@ -51,6 +51,7 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 """The columns of the transactions file. Epoch milliseconds; a leg not reached or not answered is null."""
 
+_BLOCK_BYTES = 8 << 20
 _DROP_MARGIN_MS = 250.0
 _OUTCOME = r"^(COMMITTED|(discovery|quote|transfer):[a-z0-9-]+)$"
 
@@ -86,62 +87,64 @@ def convert_records(
     Lines that are cut short, not a record, or repeat an iteration are left out and counted. `whole=False`
     says that the iteration numbers of other instances are expected to be missing (execution segments).
     """
-    lines = _scan(source, len(pairs))
-    frame = lines.filter(pl.col("ok")).unique(subset="iteration", keep="first").sort("iteration")
-    counted = lines.select(total=pl.len(), good=pl.col("ok").sum()).collect()
-    total, good = counted.row(0)
-    began = frame.select(pl.col("began_ms").min()).collect().item() if good else None
-    result = _rows(frame, float(began or 0), period_ns, pairs, drops).collect(engine="streaming")
+    records, lines = _read(source, len(pairs))
+    good = records.height
+    records = records.sort("iteration").filter(pl.col("iteration").ne_missing(pl.col("iteration").shift(1)))
+    began = records["began_ms"].min() if records.height else None
+    assert began is None or isinstance(began, int)
     partial = target.with_suffix(".partial")
-    result.write_parquet(partial, compression="zstd", statistics=True)
+    _rows(records.lazy(), float(began or 0), period_ns, pairs, drops).collect().write_parquet(partial)
     partial.replace(target)
-    highest = int(result["iteration"].max() or 0) if result.height else -1  # type: ignore[arg-type]
+    highest = int(records["iteration"][-1]) if records.height else -1
     return RecordCounts(
-        rows=result.height,
-        duplicates=int(good or 0) - result.height,
-        malformed=int(total) - int(good or 0),
-        missing=(highest + 1 - result.height) if whole else 0,
+        rows=records.height,
+        duplicates=good - records.height,
+        malformed=lines - good,
+        missing=(highest + 1 - records.height) if whole else 0,
         began_ms=None if began is None else float(began),
     )
 
 
-def _scan(source: Path, pairs: int) -> pl.LazyFrame:
-    """Return the record lines, each with `ok`: complete and every value readable."""
-    schema: dict[str, pl.DataType] = {"line": pl.String()}
-    if _end_the_last_line(source):
-        raw = pl.scan_csv(source, has_header=False, schema=schema, separator="\x01", quote_char=None)
-    else:
-        raw = pl.LazyFrame(schema=schema)
-    fields = raw.select(
-        pl.col("line").str.split_exact(",", len(COLUMNS)).alias("fields"),
+def _read(source: Path, pairs: int) -> tuple[pl.DataFrame, int]:
+    """Return the complete, readable records in the file's order, and how many lines there were.
+
+    The file is read block by block, so that its text is never in memory as a whole.
+    """
+    blocks = [_block(b"", pairs)[0]]
+    lines = 0
+    if source.exists():
+        with source.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                block += file.readline()
+                if not block.endswith(b"\n"):
+                    # Cut short: what is there of its outcome may be a part of the real one.
+                    block += b",cut\n"
+                good, count = _block(block, pairs)
+                blocks.append(good)
+                lines += count
+    return pl.concat(blocks, rechunk=True), lines
+
+
+def _block(block: bytes, pairs: int) -> tuple[pl.DataFrame, int]:
+    """Return the records of some lines, and how many lines they were."""
+    text = block.decode(errors="replace").splitlines()
+    fields = pl.DataFrame({"line": text}, schema={"line": pl.String()}).select(
+        pl.col("line").str.split_exact(",", len(COLUMNS) - 1).alias("fields"),
         commas=pl.col("line").str.count_matches(",", literal=True),
-    ).unnest("fields")
+    )
     typed = [
-        pl.col(f"field_{index}").cast(kind, strict=False).alias(name)
+        pl.col("fields").struct.field(f"field_{index}").cast(kind, strict=False).alias(name)
         for index, (name, kind) in enumerate(COLUMNS.items())
     ]
     needed = ("iteration", "began_ms", "started_ms", "ended_ms", "pair", "transfer_id")
-    return fields.select(*typed, "commas").with_columns(
-        ok=pl.all_horizontal(pl.col(name).is_not_null() for name in needed)
+    good = (
+        pl.all_horizontal(pl.col(name).is_not_null() for name in needed)
         & (pl.col("commas") == len(COLUMNS) - 1)
         & pl.col("pair").is_between(0, pairs - 1)
         & (pl.col("ended_ms") >= pl.col("started_ms"))
         & pl.col("outcome").str.contains(_OUTCOME).fill_null(value=False)
     )
-
-
-def _end_the_last_line(source: Path) -> bool:
-    """Mark a last line without an end as cut short, as its outcome may be a part of the real one.
-
-    Return whether there is any line.
-    """
-    if not source.exists() or source.stat().st_size == 0:
-        return False
-    with source.open("rb+") as file:
-        file.seek(-1, 2)
-        if file.read(1) != b"\n":
-            file.write(b",cut\n")
-    return True
+    return fields.select(*typed, "commas").filter(good).drop("commas"), len(text)
 
 
 def _rows(
