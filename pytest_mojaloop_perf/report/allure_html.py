@@ -19,6 +19,7 @@ __all__ = ["generate"]
 _REMEDY = (
     "install Allure 3 with `npm install -g allure` (Node.js 20 or later), or read the run's own report.html"
 )
+_TRACKER = re.compile(r'<script async src="https://www\.googletagmanager\.com/[^"]*"></script>')
 _FIND_S = 30
 _MAKE_S = 180
 _SINGLE_FILE_SINCE = (2, 24)
@@ -93,7 +94,19 @@ def _make(program: list[str], results: Path, out: Path, progress: Progress) -> P
             f"no Allure HTML: {' '.join(program)} made no {page}. Remedy: {_REMEDY}. Evidence: {tail}"
         )
         return None
+    _forget_tracker(page)
     return page
+
+
+def _forget_tracker(page: Path) -> None:
+    """Take the tag that counts readers out of the page; Allure 3 has no option for it.
+
+    Who opens the report of a bank's benchmark is nobody else's business, and the page must open offline.
+    """
+    text = page.read_text(encoding="utf-8")
+    kept = _TRACKER.sub("", text)
+    if kept != text:
+        page.write_text(kept, encoding="utf-8")
 
 
 def _options_2(version: tuple[int, ...], out: Path) -> list[str]:

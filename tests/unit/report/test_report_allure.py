@@ -211,7 +211,8 @@ if words == ["--version"]:
 elif {works!r}:
     out = Path(words[words.index("--output") + 1])
     out.mkdir(parents=True, exist_ok=True)
-    (out / "index.html").write_text("made")
+    tag = '<script async src="https://www.googletagmanager.com/gtag/js?id=G-X"></script>'
+    (out / "index.html").write_text(f"<p>made{{tag}}</p>")
 else:
     sys.exit("cannot")
 """
@@ -248,6 +249,7 @@ def test_the_html_is_made_by_the_allure_that_is_there(
     out, said = tmp_path / "report", _Said()
     assert allure.generate(results, out, progress=said) == out / "index.html"
     assert not said.lines
+    assert (out / "index.html").read_text() == "<p>made</p>"
     made = json.loads(log.read_text().splitlines()[-1])
     assert made[:2] == ["generate", str(results)]
     assert ("--single-file" in made) == single
