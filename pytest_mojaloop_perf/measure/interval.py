@@ -4,6 +4,11 @@ Neighbouring transactions see the same queue, so their latencies are not indepen
 draws single transactions gives an interval that is far too narrow. Here whole runs of seconds are drawn
 (circular block bootstrap; Politis and Romano 1992), with a block length taken from the data (Politis and
 White 2004, corrected by Patton, Politis and White 2009).
+
+That rule aims at the variance; for an interval to hold as often as it promises, blocks must be longer, and
+few blocks need wider bounds. With both corrections, and latencies whose level wanders with a correlation of
+0, 0.5 and 0.7 from second to second, 92, 91 and 84 % of the intervals of 45 s and 95, 95 and 94 % of those of
+10 min held the true percentile (300 simulated runs each): a short window promises a little too much.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from pytest_mojaloop_perf.measure.latency import percentile_of_sorted
 from pytest_mojaloop_perf.measure.samples import Floats
 from pytest_mojaloop_perf.metrics import samples_needed
 from pytest_mojaloop_perf.model import Interval
@@ -22,6 +28,7 @@ __all__ = ["block_length", "percentile_interval", "wilson_interval"]
 
 _RESAMPLES = 800
 _BINS = 1024
+_LONGER = 1.5
 _SECONDS_MIN = 10
 """Fewer seconds than this cannot show how much one second differs from another."""
 
@@ -79,23 +86,27 @@ def percentile_interval(
     per_second = np.bincount(ordered_second * bins + bin_of, minlength=seconds * bins).reshape(seconds, bins)
     if block_s is None:
         block_s = block_length(_excess(per_second, edges, percent / 100.0))
+    assert block_s < seconds
     weights = _draw(seconds, block_s, np.random.default_rng(seed))
     # Whole numbers below 2**24 are exact in single precision, which halves time and memory here.
     cumulated = np.cumsum((weights @ per_second.astype(np.float32)).astype(np.float64), axis=1)
     figures = _quantiles(cumulated, ordered, edges, percent / 100.0)
-    low, high = np.percentile(figures, (2.5, 97.5))
-    return Interval(low=float(low), high=float(high), confidence_percent=95.0)
+    middle = percentile_of_sorted(ordered, percent)
+    widened = _widening(seconds, block_s)
+    low, high = (middle + widened * (float(bound) - middle) for bound in np.percentile(figures, (2.5, 97.5)))
+    return Interval(low=max(low, float(ordered[0])), high=high, confidence_percent=95.0)
 
 
 def block_length(series: Floats) -> int:
-    """Return the block length in seconds for a per-second series, at least the cube root of its length.
+    """Return the block length in seconds for a per-second series.
 
     The plug-in rule for the circular bootstrap: autocovariances up to twice the lag beyond which five
-    correlations in a row are insignificant, under a flat-top window.
+    correlations in a row are insignificant, under a flat-top window; times 1.5, and never below 1.5
+    times the cube root of the series' length.
     """
     count = len(series)
     cube_root = math.cbrt(count)
-    least = max(1, round(cube_root))
+    least = max(1, math.ceil(_LONGER * round(cube_root)))
     most = max(least, math.ceil(min(3.0 * math.sqrt(count), count / 3)))
     covariance = _autocovariance(series)
     if covariance[0] <= 0:
@@ -108,6 +119,7 @@ def block_length(series: Floats) -> int:
     if long_run <= 0:
         return least
     wanted = math.cbrt(1.5 * slope * slope / (long_run * long_run)) * cube_root
+    wanted *= _LONGER
     return min(max(least, math.ceil(wanted)), most)
 
 
@@ -126,6 +138,18 @@ def _last_significant_lag(covariance: Floats, count: int) -> int:
     while lag < len(covariance) and significant[lag : lag + 5].any():
         lag += 1
     return lag - 1
+
+
+def _widening(seconds: int, block_s: int) -> float:
+    """Return by how much few blocks make bounds too narrow.
+
+    Student's instead of the normal quantile, for the number of blocks, by its expansion in 1 / freedom
+    (Fisher and Cornish 1960; within 11 % from two degrees on); and the variance that is lost within blocks.
+    """
+    freedom = max(2.0, seconds / block_s - 1.0)
+    z = NormalDist().inv_cdf(0.975)
+    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return t / z / math.sqrt(1.0 - block_s / seconds)
 
 
 def _excess(per_second: npt.NDArray[np.int64], edges: npt.NDArray[np.int64], share: float) -> Floats:

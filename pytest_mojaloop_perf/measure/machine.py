@@ -8,6 +8,7 @@ late sample loses nothing; between two samples they are taken to grow evenly.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ MACHINE_SAMPLES = "machine.jsonl"
 """Name of the sampler's file in a run folder."""
 OURSELVES = "pytest"
 """Under this name the sampling process and those of its children that have no other name are counted."""
+_GOLDEN = 0.6180339887498949
 
 
 class _Use(Value, frozen=True, kw_only=True):
@@ -56,12 +58,12 @@ class _Sample(Value, frozen=True, kw_only=True):
 
 
 class MachineSampler:
-    """Sample this machine once per interval, from `start` to `stop`, in a thread of its own.
+    """Sample this machine about once per interval, from `start` to `stop`, in a thread of its own.
 
     Args:
         processes: name to process id; each stands for itself and everything below it.
         path: where the samples go, one JSON object per line; overwritten.
-        interval_s: time from one sample to the next.
+        interval_s: mean time from one sample to the next.
     """
 
     def __init__(self, processes: Mapping[str, int], path: Path, *, interval_s: float = 1.0) -> None:
@@ -94,10 +96,13 @@ class MachineSampler:
         self._take()
 
     def _run(self) -> None:
-        due = time.monotonic() + self._interval_s
-        while not self._ended.wait(max(0.0, due - time.monotonic())):
+        due = time.monotonic()
+        for turn in itertools.count():
+            # Uneven steps, so that what happens once a second is not met at the same phase every time.
+            due = max(due + self._interval_s * (0.8 + 0.4 * (turn * _GOLDEN % 1.0)), time.monotonic())
+            if self._ended.wait(due - time.monotonic()):
+                return
             self._take()
-            due = max(due + self._interval_s, time.monotonic())
 
     def _take(self) -> None:
         with self._lock:

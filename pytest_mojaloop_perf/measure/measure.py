@@ -35,6 +35,7 @@ from pytest_mojaloop_perf.model import (
     ARRIVAL_BLUR_MS,
     COMMITTED,
     LEGS,
+    Interval,
     LoadRun,
     MachineUse,
     Measurement,
@@ -68,30 +69,23 @@ def measure(
     committed = samples.committed
     here = inside(samples.scheduled_ms, window)
     good = here & committed
+    started, succeeded = int(np.count_nonzero(here)), int(np.count_nonzero(good))
+    scheduled = max(len(scheduled_arrivals(load, window)), started)
     e2e_ms = samples.ended_ms - samples.scheduled_ms
-    scheduled = max(len(scheduled_arrivals(load, window)), int(np.count_nonzero(here)))
-    started = int(np.count_nonzero(here))
-    succeeded = int(np.count_nonzero(good))
-    failures, unanswered = _failures(samples, here, scheduled - started)
-    ended_committed_ms = samples.ended_ms[committed]
-    completed = int(
-        np.count_nonzero((ended_committed_ms >= window.start_ms) & (ended_committed_ms < window.end_ms))
-    )
-    lateness_ms = np.sort((samples.started_ms - samples.scheduled_ms)[here])
-    observed: dict[str, npt.NDArray[np.floating]] = {
-        "e2e": e2e_ms[good],
-        "service": (samples.ended_ms - samples.started_ms)[good],
-    }
-    observed |= {leg: samples.legs_ms[leg][good] for leg in LEGS}
+    observed = _observed(samples, good, e2e_ms)
     latencies = {name: latency(values) for name, values in observed.items()}
+    failures, unanswered = _failures(samples, here, scheduled - started)
+    ends_ms = samples.ended_ms[committed]
+    completed = int(np.count_nonzero((ends_ms >= window.start_ms) & (ends_ms < window.end_ms)))
+    lateness_ms = np.sort((samples.started_ms - samples.scheduled_ms)[here])
     return Measurement(
         window=window,
         offered_tps=load.offered_tps,
         scheduled=scheduled,
-        arrivals_percent=100.0 * started / scheduled if scheduled else 0.0,
+        arrivals_percent=_percent(started, scheduled),
         tps=completed / window.duration_s,
-        success_percent=100.0 * succeeded / scheduled if scheduled else 0.0,
-        unanswered_percent=100.0 * unanswered / scheduled if scheduled else 0.0,
+        success_percent=_percent(succeeded, scheduled),
+        unanswered_percent=_percent(unanswered, scheduled),
         committed=completed,
         failures=failures,
         e2e=latencies["e2e"],
@@ -100,15 +94,10 @@ def measure(
         pairs=_pairs(samples, here, committed, e2e_ms),
         seconds=per_second(samples, load, committed, e2e_ms),
         histograms=tuple((name, histogram(values)) for name, values in observed.items()),
-        e2e_p95_interval=percentile_interval(
-            observed["e2e"],
-            ((samples.scheduled_ms[good] - window.start_ms) / 1000.0).clip(min=0).astype(np.int64),
-            percent=95,
-            seed=load.seed,
-        ),
+        e2e_p95_interval=_p95_interval(samples, good, observed["e2e"], window, load.seed),
         success_interval=wilson_interval(succeeded, scheduled),
         start_lateness_p99_ms=percentile_of_sorted(lateness_ms, 99) if started else 0.0,
-        seconds_below_target_percent=seconds_below_percent(ended_committed_ms, window, profile.load.tps),
+        seconds_below_target_percent=seconds_below_percent(ends_ms, window, profile.load.tps),
         machine=machine,
         records=samples.records,
         records_repeated=samples.repeated,
@@ -118,6 +107,24 @@ def measure(
         started_early_ms=max(0.0, -float(lateness_ms[0])) if started else 0.0,
         in_flight_mean=_in_flight_mean(samples, window),
     )
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100.0 * part / whole if whole else 0.0
+
+
+def _observed(samples: Samples, good: Flags, e2e_ms: Floats) -> dict[str, npt.NDArray[np.floating]]:
+    """Return the latencies by name, of the transactions that have one."""
+    service_ms = samples.ended_ms - samples.started_ms
+    observed: dict[str, npt.NDArray[np.floating]] = {"e2e": e2e_ms[good], "service": service_ms[good]}
+    return observed | {leg: samples.legs_ms[leg][good] for leg in LEGS}
+
+
+def _p95_interval(
+    samples: Samples, good: Flags, e2e_ms: npt.NDArray[np.floating], window: Window, seed: int
+) -> Interval | None:
+    into_window_ms = (samples.scheduled_ms[good] - window.start_ms).clip(min=0)
+    return percentile_interval(e2e_ms, (into_window_ms / 1000.0).astype(np.int64), percent=95, seed=seed)
 
 
 def _failures(samples: Samples, here: Flags, not_started: int) -> tuple[tuple[tuple[str, int], ...], int]:

@@ -67,7 +67,7 @@ def _users(machine: MachineUse) -> str:
     """Return `the 2 dfsps processes used 1.1 and the k6 process 0.5`, biggest first."""
     groups: dict[str, list[ProcessUse]] = {}
     for process in machine.processes:
-        groups.setdefault(re.sub(r"[-_ ]?\d+$", "", process.name), []).append(process)
+        groups.setdefault(re.sub(r"[-_ ]\d+$", "", process.name), []).append(process)
     sums = {name: sum(one.cpu_cores for one in members) for name, members in groups.items()}
     biggest = sorted(sums, key=lambda name: sums[name], reverse=True)[:3]
     clauses: list[str] = []

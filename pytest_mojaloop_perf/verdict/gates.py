@@ -18,6 +18,7 @@ from pytest_mojaloop_perf.model import (
     Reconciliation,
 )
 from pytest_mojaloop_perf.units import format_duration_s, format_number
+from pytest_mojaloop_perf.verdict.objectives import apart
 
 __all__ = ["validity_gates", "vus_run_out_above_ms"]
 
@@ -128,6 +129,8 @@ def _machine(plan: Plan, measurement: Measurement) -> list[Gate]:
     if machine is None or machine.samples < 2 or machine.longest_gap_s > _SAMPLE_GAP_MAX_S:
         return [_unobserved(machine)]
     limits = plan.profile.validity
+    foreign = apart(machine.foreign_cores, limits.foreign_cpu_max_cores, digits=2)
+    steal = apart(machine.steal_percent, limits.steal_max_percent, digits=2)
     return [
         Gate(
             name="machine-observed",
@@ -139,18 +142,16 @@ def _machine(plan: Plan, measurement: Measurement) -> list[Gate]:
         Gate(
             name="foreign-cpu",
             wanted=f"at most {format_number(limits.foreign_cpu_max_cores)} cores",
-            observed=f"{format_number(machine.foreign_cores, digits=2)} cores",
+            observed=f"{foreign} cores",
             ok=machine.foreign_cores <= limits.foreign_cpu_max_cores,
-            explanation=f"programs that are not part of the run used "
-            f"{format_number(machine.foreign_cores, digits=2)} of {machine.cores} cores",
+            explanation=f"programs that are not part of the run used {foreign} of {machine.cores} cores",
         ),
         Gate(
             name="steal",
             wanted=f"at most {format_number(limits.steal_max_percent)} %",
-            observed=f"{format_number(machine.steal_percent, digits=2)} %",
+            observed=f"{steal} %",
             ok=machine.steal_percent <= limits.steal_max_percent,
-            explanation=f"the hypervisor gave {format_number(machine.steal_percent, digits=2)} % of this "
-            "machine's CPU time to somebody else",
+            explanation=f"the hypervisor gave {steal} % of this machine's CPU time to somebody else",
         ),
     ]
 
@@ -196,7 +197,7 @@ def _lateness(plan: Plan, load: LoadRun, measurement: Measurement) -> Gate:
     blurred = _blamed_on_switch(plan, load, measurement) > 0
     # After a drop a start can look later than it was; that much must not be held against the generator.
     allowed_ms = limit_ms + (ARRIVAL_BLUR_MS if blurred else 0.0)
-    late = f"{format_number(measurement.start_lateness_p99_ms, digits=3)} ms"
+    late = f"{apart(measurement.start_lateness_p99_ms, allowed_ms, digits=3)} ms"
     return Gate(
         name="start-lateness",
         wanted=f"p99 at most {format_number(allowed_ms)} ms",

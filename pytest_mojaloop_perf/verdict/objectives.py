@@ -53,10 +53,10 @@ def wanted_text(objective: Objective) -> str:
     return f"{objective.op} {format_number(objective.limit)}{parse_metric(objective.metric).unit}"
 
 
-def apart(value: float, limit: float) -> str:
+def apart(value: float, limit: float, *, digits: int = 4) -> str:
     """Return the number with as many digits as it takes to see on which side of the limit it lies."""
-    for digits in range(4, 16):
-        text = format_number(value, digits=digits)
+    for enough in range(digits, 16):
+        text = format_number(value, digits=enough)
         if value == limit or float(text.replace(",", "")) != limit:
             return text
     return repr(value)
