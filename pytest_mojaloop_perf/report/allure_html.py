@@ -41,7 +41,7 @@ def generate(results: str | Path, out: str | Path, *, progress: Progress) -> Pat
             progress.say(f"no Allure HTML: allure is not installed. Remedy: {_REMEDY}. Results: {results}")
             return None
         return _make(program, results, out, progress)
-    except PerfError as error:
+    except (PerfError, OSError, ValueError) as error:
         progress.say(f"no Allure HTML: {error}")
         return None
 

@@ -27,7 +27,9 @@ def distribution_chart(bundle: RunBundle, size: Size = "wide") -> str | None:
     measured = bundle.measurement
     if measured is None:
         return None
-    histograms = {name: bins for name, bins in measured.histograms if any(count for _, count in bins)}
+    histograms = {
+        name: bins for name, bins in measured.histograms if any(count for edge, count in bins if edge > 0)
+    }
     names = [name for name in _TITLES if name in histograms]
     if not names:
         return None

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from pytest_mojaloop_perf.model import Fault, Latency
+from pytest_mojaloop_perf.model import Fault, Latency, Second
 from pytest_mojaloop_perf.report import html
 from pytest_mojaloop_perf.report.bundle import RunBundle
 from pytest_mojaloop_perf.report.charts import CHARTS
@@ -199,6 +199,34 @@ def test_charts_are_well_formed_and_stay_in_their_frame(
             assert numbers, name
             assert all(0 <= x <= width for x in numbers[::2]), name
             assert all(0 <= y <= height for y in numbers[1::2]), name
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        (),
+        (Second(at_s=0.0, arrivals=0, committed=0, failed=0),),
+        (Second(at_s=0.0, arrivals=1, committed=1, failed=0, e2e_p50_ms=0.0, e2e_p95_ms=0.0),),
+        tuple(
+            Second(at_s=float(at), arrivals=9, committed=9, failed=0, e2e_p50_ms=2.0, e2e_p95_ms=top)
+            for at, top in enumerate((3.0, 3.0, 3.0, 30_000.0))
+        ),
+    ],
+    ids=["none", "an empty one", "no time at all", "one that flattens the others"],
+)
+@pytest.mark.parametrize("bins", [(), ((0.0, 5),), ((1.0, 0),), ((1.0, 3),), ((1.0, 3), (900_000.0, 1))])
+def test_odd_samples_still_make_a_page(
+    make_bundle: Make, seconds: tuple[Second, ...], bins: tuple[tuple[float, int], ...]
+) -> None:
+    bundle = make_bundle()
+    assert bundle.measurement
+    measurement = msgspec.structs.replace(
+        bundle.measurement, seconds=seconds, histograms=(("e2e", bins), ("quote", bins)), pairs=()
+    )
+    text = html.render(msgspec.structs.replace(bundle, measurement=measurement))
+    Page(text)
+    assert not re.search(r"\bnan\b|\binf\b", text)
+    assert ("log scale, per second" in text) == (len(seconds) == 4)
 
 
 def test_a_long_run_keeps_its_spikes_and_a_bounded_page(make_bundle: Make) -> None:
