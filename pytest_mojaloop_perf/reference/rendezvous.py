@@ -59,7 +59,8 @@ class Rendezvous:
         loop = asyncio.get_running_loop()
         now = loop.time()
         waiters = self._waiters.setdefault(key, [])
-        leads = not waiters or now - self._sent_at[key] > _SHARE_S
+        # A waiter that has its callback may still be here: what it was told does not release the next one.
+        leads = all(other.future.done() for other in waiters) or now - self._sent_at[key] > _SHARE_S
         if leads:
             self._sent_at[key] = now
         future: asyncio.Future[Callback] = loop.create_future()
