@@ -124,6 +124,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Give INVALID and broken runs an exit status of their own."""
     ours = _session(session.config)
     if ours is not None and not ours.is_worker:
+        from pytest_mojaloop_perf.fixtures.ending import release_workers_environment
+
+        if session.config.pluginmanager.hasplugin("dsession"):
+            release_workers_environment(ours)
         session.exitstatus = ours.exit_status(int(exitstatus))
 
 
