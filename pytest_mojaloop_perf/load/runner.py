@@ -222,7 +222,8 @@ def _count(
     else:
         lost = max(lost, records.missing - interrupted)
     return _Counts(
-        iterations=iterations,
+        # One that ended just as k6 was told to stop has a record, though k6 counts it as interrupted.
+        iterations=max(iterations, records.rows),
         dropped=summary.dropped if summary else ended.drops[-1].dropped if ended.drops else 0,
         interrupted=interrupted,
         lost=lost,
