@@ -92,9 +92,14 @@ def percentile_interval(
     cumulated = np.cumsum((weights @ per_second.astype(np.float32)).astype(np.float64), axis=1)
     figures = _quantiles(cumulated, ordered, edges, percent / 100.0)
     middle = percentile_of_sorted(ordered, percent)
-    widened = _widening(seconds, block_s)
-    low, high = (middle + widened * (float(bound) - middle) for bound in np.percentile(figures, (2.5, 97.5)))
-    return Interval(low=max(low, float(ordered[0])), high=high, confidence_percent=95.0)
+    factor = _widening(seconds, block_s)
+    low, high = (_stretch(float(bound), middle, factor) for bound in np.percentile(figures, (2.5, 97.5)))
+    return Interval(low=low, high=high, confidence_percent=95.0)
+
+
+def _stretch(bound: float, middle: float, factor: float) -> float:
+    """Move a bound away from the middle, as a ratio: latencies are positive and spread upwards."""
+    return middle * (bound / middle) ** factor if bound > 0 and middle > 0 else bound
 
 
 def block_length(series: Floats) -> int:

@@ -148,7 +148,8 @@ CHECKS = (
     Check(
         check="parties-agree",
         name="transferId used twice",
-        rows="transferId || ' at ' || source FROM duplicate",
+        rows="transferId || ' at k6' FROM k6 WHERE copies > 1"
+        " UNION ALL SELECT transferId || ' at ' || fspId FROM view WHERE copies > 1",
         detail="one source has two records of the same transferId",
     ),
     Check(

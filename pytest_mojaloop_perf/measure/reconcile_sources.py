@@ -38,17 +38,21 @@ CREATE TABLE opening(accountId INTEGER PRIMARY KEY, value INTEGER, reserved INTE
 CREATE TABLE state(name TEXT PRIMARY KEY, kind TEXT);
 CREATE TABLE probe(fspId TEXT PRIMARY KEY);
 CREATE TABLE viewed(fspId TEXT PRIMARY KEY);
-CREATE TABLE duplicate(source TEXT, transferId TEXT);
-CREATE TABLE k6(transferId TEXT PRIMARY KEY, payer TEXT, payee TEXT, outcome TEXT) WITHOUT ROWID;
+CREATE TABLE k6(
+  transferId TEXT PRIMARY KEY, payer TEXT, payee TEXT, outcome TEXT, copies INTEGER DEFAULT 1) WITHOUT ROWID;
 CREATE TABLE view(
   transferId TEXT, role TEXT, fspId TEXT, state TEXT, amount INTEGER, currency TEXT, counterparty TEXT,
-  PRIMARY KEY (transferId, role)) WITHOUT ROWID;
-CREATE TRIGGER twice_k6 BEFORE INSERT ON k6
-WHEN EXISTS (SELECT 1 FROM k6 WHERE transferId = NEW.transferId)
-BEGIN INSERT INTO duplicate VALUES ('k6', NEW.transferId); SELECT RAISE(IGNORE); END;
-CREATE TRIGGER twice_view BEFORE INSERT ON view
-WHEN EXISTS (SELECT 1 FROM view WHERE transferId = NEW.transferId AND role = NEW.role)
-BEGIN INSERT INTO duplicate VALUES (NEW.fspId, NEW.transferId); SELECT RAISE(IGNORE); END;
+  copies INTEGER DEFAULT 1, PRIMARY KEY (transferId, role)) WITHOUT ROWID;
+"""
+
+# A second record of a transferId is counted; the first is the one that is compared.
+_INSERT_K6 = """
+INSERT INTO k6(transferId, payer, payee, outcome) VALUES (?,?,?,?)
+ON CONFLICT(transferId) DO UPDATE SET copies = copies + 1
+"""
+_INSERT_VIEW = """
+INSERT INTO view(transferId, role, fspId, state, amount, currency, counterparty) VALUES (?,?,?,?,?,?,?)
+ON CONFLICT(transferId, role) DO UPDATE SET copies = copies + 1
 """
 
 # The bare column next to max() is that of the row with the maximum (SQLite, "bare columns in an aggregate").
@@ -213,12 +217,14 @@ def load_k6(connection: sqlite3.Connection, transactions: Path) -> int:
         rows = pl.scan_parquet(transactions).select(
             pl.col("transfer_id", "payer", "payee", "outcome").cast(pl.String)
         )
+        connection.execute("BEGIN")
         for offset in range(0, rows.select(pl.len()).collect().item(), _ROWS_AT_ONCE):
             part = (
                 rows.slice(offset, _ROWS_AT_ONCE).collect().filter(pl.col("transfer_id").fill_null("") != "")
             )
-            connection.executemany("INSERT INTO k6 VALUES (?,?,?,?)", part.iter_rows())
+            connection.executemany(_INSERT_K6, part.iter_rows())
             count += part.height
+        connection.execute("COMMIT")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InvalidRunError(
             f"the generator's records cannot be read: {error}",
@@ -239,9 +245,7 @@ def load_view(connection: sqlite3.Connection, dfsp: DfspEndpoints) -> int:
     before = connection.total_changes
     try:
         connection.execute("BEGIN")
-        connection.executemany(
-            "INSERT INTO view VALUES (?,?,?,?,?,?,?)", _view_rows(dfsp.fsp_id, dfsp.ledger_url)
-        )
+        connection.executemany(_INSERT_VIEW, _view_rows(dfsp.fsp_id, dfsp.ledger_url))
         connection.execute("COMMIT")
     except (OSError, http.client.HTTPException, msgspec.MsgspecError, ArithmeticError, ValueError) as error:
         raise InvalidRunError(
@@ -255,7 +259,6 @@ def forget_views(connection: sqlite3.Connection) -> None:
     """Drop what was read of the DFSPs' views."""
     connection.execute("DELETE FROM view")
     connection.execute("DELETE FROM viewed")
-    connection.execute("DELETE FROM duplicate WHERE source <> 'k6'")
 
 
 def count_behind(connection: sqlite3.Connection) -> int:
