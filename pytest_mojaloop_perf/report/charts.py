@@ -23,6 +23,9 @@ from pytest_mojaloop_perf.units import format_number
 
 __all__ = ["CHARTS", "latency_chart", "throughput_chart", "window_in_run_s"]
 
+_LINEAR_MOST = 8
+"""How far above a usual second a linear scale may reach before that second is a flat line at its foot."""
+
 _LETTER = 6.4
 """Mean width of a letter at 12 units, for placing what follows a text."""
 
@@ -124,12 +127,13 @@ def _rising(frame: Frame, high: float) -> Scale:
 
 
 def _latency_scale(frame: Frame, seconds: Sequence[Second], p95: Sequence[float], limit: float) -> Scale:
-    """Return a linear scale, or a logarithmic one where few bad seconds would flatten all the others."""
+    """Return a linear scale, or a logarithmic one where bad seconds or a far limit would flatten the rest."""
     highest, usual = max(*p95, limit), sorted(p95)[len(p95) // 2]
     lows = [second.e2e_p50_ms for second in seconds if second.e2e_p50_ms]
-    if not lows or highest <= 12 * max(usual, limit / 4, 1e-9):
+    if not lows or highest <= _LINEAR_MOST * max(usual, 1e-9):
         return _rising(frame, highest * 1.05)
-    low = 10.0 ** math.floor(math.log10(min(lows)))
+    power = 10.0 ** math.floor(math.log10(min(lows)))
+    low = max(step * power for step in (1, 2, 5) if step == 1 or step * power <= min(lows))
     high = 10.0 ** (math.ceil(math.log10(highest) * 4) / 4)
     return Scale(low=low, high=max(high, low * 10), start=frame.y_end, end=frame.top, kind="log")
 

@@ -183,8 +183,16 @@ def _row(result: ObjectiveResult, *, valid: bool) -> ObjectiveRow:
         interval=interval_text(result.interval, unit=unit),
         verdict=state if valid else "not judged",
         state=state if valid else "open",
-        explanation=result.explanation,
+        explanation=_news(result),
     )
+
+
+def _news(result: ObjectiveResult) -> str:
+    """Return the explanation, unless it is only the row over again in a sentence."""
+    label = metric_title(result.objective.metric).lower()
+    text = result.explanation
+    repeats = text.lower().startswith(f"{label} is ") and ", wanted " in text and ";" not in text
+    return "" if repeats and result.measured is not None else text
 
 
 def _measured(result: ObjectiveResult, unit: str) -> str:
@@ -274,8 +282,8 @@ def utc_text(epoch_ms: float) -> str:
 
 
 def created_text(plan: Plan) -> str:
-    """Return when the plan was made, without the `T` that only machines want."""
-    return plan.created.replace("T", " ").replace("Z", " UTC")
+    """Return when the plan was made, in the form that people write."""
+    return plan.created.replace("T", " ").replace("Z", " UTC").replace("+00:00", " UTC")
 
 
 def load_text(plan: Plan) -> str:

@@ -86,6 +86,25 @@ def test_a_count_that_nobody_made_is_not_called_too_few_samples(make_bundle: Mak
     assert (row.title, row.measured, row.verdict) == ("Money defects", "not known", "missed")
 
 
+@pytest.mark.parametrize(
+    ("explanation", "shown"),
+    [
+        ("end-to-end p95 is 678.5 ms, wanted < 500 ms", ""),
+        ("end-to-end p95 is 678.5 ms, wanted < 500 ms; 61 went unanswered", None),
+        ("more went unanswered than the percentile leaves out", None),
+    ],
+)
+def test_an_explanation_that_repeats_the_row_is_left_out(
+    make_bundle: Make, explanation: str, shown: str | None
+) -> None:
+    bundle = make_bundle("FAIL")
+    assert bundle.verdict
+    result = msgspec.structs.replace(bundle.verdict.objectives[2], explanation=explanation)
+    verdict = msgspec.structs.replace(bundle.verdict, objectives=(result,))
+    (row,) = figures.objective_rows(msgspec.structs.replace(bundle, verdict=verdict))
+    assert row.explanation == (explanation if shown is None else shown)
+
+
 def test_the_outcome_is_not_said_twice(make_bundle: Make) -> None:
     assert make_bundle("INVALID").sentence.startswith("The generator was starved")
 

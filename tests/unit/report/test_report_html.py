@@ -229,6 +229,18 @@ def test_odd_samples_still_make_a_page(
     assert ("log scale, per second" in text) == (len(seconds) == 4)
 
 
+def test_a_latency_far_below_its_limit_is_not_a_flat_line(make_bundle: Make) -> None:
+    bundle = make_bundle()
+    assert bundle.measurement
+    seconds = tuple(
+        msgspec.structs.replace(second, e2e_p50_ms=12.0, e2e_p95_ms=30.0)
+        for second in bundle.measurement.seconds
+    )
+    measurement = msgspec.structs.replace(bundle.measurement, seconds=seconds)
+    assert "log scale, per second" in html.render(msgspec.structs.replace(bundle, measurement=measurement))
+    assert "log scale, per second" not in html.render(bundle)
+
+
 def test_a_long_run_keeps_its_spikes_and_a_bounded_page(make_bundle: Make) -> None:
     bundle = make_bundle(duration_s=36_000)
     assert bundle.measurement
