@@ -154,7 +154,9 @@ class Courier:
         if len(ids) == 1 and resource == "participants":
             placeholders = ("{{requestId}}",)
         for placeholder, value in zip(placeholders, ids, strict=False):
-            url = url.replace(placeholder, value if value.isalnum() else quote(value, safe=""))
+            url = url.replace(
+                placeholder, value if value.isascii() and value.isalnum() else quote(value, safe="")
+            )
         return url
 
     async def _send(

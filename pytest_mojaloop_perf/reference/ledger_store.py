@@ -196,6 +196,8 @@ class Store:
                     by_statement.setdefault(statement, []).append(parameters)
         if positions:
             by_statement[Sql.POSITION] = list(positions.values())
+        if not by_statement:
+            return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for statement, parameters_list in by_statement.items():

@@ -81,7 +81,7 @@ CASES = {
     "reuse of nothing": (_options("--perf-reuse=20200101-000000-0000"), "20200101-000000-0000"),
     "fault unknown": (_options("--perf-fault=gremlins"), "--perf-fault names 'gremlins'"),
     "fault with a bad parameter": (_options("--perf-fault=slow-leg=transfer"), "expected LEG:MS"),
-    "fault with a parameter too many": (_options("--perf-fault=not-reversed=5"), "expected no parameter"),
+    "fault with a parameter too many": (_options("--perf-fault=no-jws-check=5"), "expected no parameter"),
     "fault twice": (_options("--perf-fault=not-reversed", "--perf-fault=not-reversed"), "given twice"),
     "profile not YAML": (_file("profile", PROFILE, "", "a: [b"), "is not YAML"),
     "profile a list": (_file("profile", PROFILE, "", "- 1"), "Expected `object`"),
