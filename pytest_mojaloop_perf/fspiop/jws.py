@@ -185,7 +185,7 @@ class Verifier:
                 return
         try:
             canonical = canonical_text_of(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise JwsError("signature", "the body is not JSON") from error
         if self._accept_raw_text and canonical == body:
             raise JwsError("signature")

@@ -83,17 +83,25 @@ class Rendezvous:
 
     def resolve(self, key: str, callback: Callback) -> bool:
         """Release all callers of a key; False when nobody waits (any more)."""
-        waiters = self._waiters.get(key)
-        for waiter in waiters or ():
+        waiters = self._take(key)
+        for waiter in waiters:
             if not waiter.future.done():
                 waiter.future.set_result(callback)
-        return waiters is not None
+        return bool(waiters)
 
     def fail(self, key: str, error: Exception) -> None:
         """Make all callers of a key fail: the request that they share was refused."""
-        for waiter in self._waiters.get(key, ()):
+        for waiter in self._take(key):
             if not waiter.future.done():
                 waiter.future.set_exception(error)
+
+    def _take(self, key: str) -> list[Waiter]:
+        """Take out all callers of a key: who joins after this has to send a request of its own.
+
+        Leaving that to `leave` would let a caller join an exchange that is over, and wait for nothing.
+        """
+        self._sent_at.pop(key, None)
+        return self._waiters.pop(key, [])
 
 
 def _expire(future: asyncio.Future[Callback]) -> None:
