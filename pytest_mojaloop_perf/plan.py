@@ -77,7 +77,7 @@ def describe_plan(plan: Plan) -> list[str]:
     """Return the plan as lines for a person."""
     load, security = plan.profile.load, plan.profile.security
     offered = (
-        f"{format_number(load.offered_tps)} transactions/s offered to prove {format_number(load.tps)} TPS, "
+        f"{load.offered_tps:g} transactions/s offered to prove {load.tps:g} TPS, "
         f"for {format_duration_s(load.duration_s)}"
     )
     window = (

@@ -210,9 +210,9 @@ def check_load(load: LoadShape, *, source: str) -> None:
         ("duration_s", load.duration_s, 5, 7 * 24 * 3600),
         ("warmup_s", load.warmup_s, 0, 24 * 3600),
         ("cooldown_s", load.cooldown_s, 0, 24 * 3600),
+        ("request_timeout_s", load.request_timeout_s, 0.5, 300),
         ("drain_s", load.drain_s, 1, 600),
         ("offered_percent", load.offered_percent, 100, 200),
-        ("request_timeout_s", load.request_timeout_s, 0.5, 300),
         ("vus", load.vus if load.vus is not None else 1, 1, 100_000),
     )
     for name, value, least, most in bounds:
