@@ -6,6 +6,8 @@ switch did wrong is measured and makes it FAIL, however badly the run went becau
 
 from __future__ import annotations
 
+import msgspec
+
 from pytest_mojaloop_perf.metrics import parse_metric, samples_needed
 from pytest_mojaloop_perf.model import (
     ARRIVAL_BLUR_MS,
@@ -18,7 +20,7 @@ from pytest_mojaloop_perf.model import (
     Reconciliation,
 )
 from pytest_mojaloop_perf.units import format_duration_s, format_number
-from pytest_mojaloop_perf.verdict.objectives import apart
+from pytest_mojaloop_perf.verdict.objectives import apart, limit_text
 
 __all__ = ["validity_gates", "vus_run_out_above_ms"]
 
@@ -48,7 +50,8 @@ def validity_gates(
     ]
     if plan.switch == "reference" or plan.target == "embedded":
         gates.append(_ledger(reconciliation))
-    return tuple(gates)
+    # What a gate would say if it did not hold is false of one that does.
+    return tuple(msgspec.structs.replace(gate, explanation="") if gate.ok else gate for gate in gates)
 
 
 def vus_run_out_above_ms(load: LoadRun) -> float:
@@ -114,11 +117,11 @@ def _offered(plan: Plan, load: LoadRun) -> Gate:
     needed = max(limits, default=0.0)
     return Gate(
         name="offered-rate",
-        wanted=f"at least {format_number(needed)} TPS",
+        wanted=f"at least {limit_text(needed)} TPS",
         observed=f"{format_number(load.offered_tps)} TPS",
         ok=load.offered_tps >= needed,
         explanation=f"{format_number(load.offered_tps)} TPS were offered, "
-        f"which cannot show {format_number(needed)} TPS",
+        f"which cannot show {limit_text(needed)} TPS",
     )
 
 
@@ -141,14 +144,14 @@ def _machine(plan: Plan, measurement: Measurement) -> list[Gate]:
         _generator_cpu(machine, limits.generator_busy_max_percent),
         Gate(
             name="foreign-cpu",
-            wanted=f"at most {format_number(limits.foreign_cpu_max_cores)} cores",
+            wanted=f"at most {limit_text(limits.foreign_cpu_max_cores)} cores",
             observed=f"{foreign} cores",
             ok=machine.foreign_cores <= limits.foreign_cpu_max_cores,
             explanation=f"programs that are not part of the run used {foreign} of {machine.cores} cores",
         ),
         Gate(
             name="steal",
-            wanted=f"at most {format_number(limits.steal_max_percent)} %",
+            wanted=f"at most {limit_text(limits.steal_max_percent)} %",
             observed=f"{steal} %",
             ok=machine.steal_percent <= limits.steal_max_percent,
             explanation=f"the hypervisor gave {steal} % of this machine's CPU time to somebody else",
@@ -178,12 +181,12 @@ def _generator_cpu(machine: MachineUse, most_percent: float) -> Gate:
         explanation = f"the load generator was stopped {format_number(stopped, digits=2)} % of the time"
     else:
         explanation = (
-            f"the load generator used {format_number(busy, digits=2)} % of the {format_number(allowed)} "
-            "cores that it may use, so it was the limit itself"
+            f"the load generator used {format_number(busy, digits=2)} % of the CPU that it may use "
+            f"({limit_text(allowed)} cores), so it was the limit itself"
         )
     return Gate(
         name="generator-cpu",
-        wanted=f"k6 at most {format_number(most_percent)} % busy, never stopped",
+        wanted=f"k6 at most {limit_text(most_percent)} % busy, never stopped",
         observed=f"{format_number(busy, digits=2)} % busy, stopped {format_number(stopped, digits=2)} %"
         if use
         else "not sampled",
@@ -200,11 +203,11 @@ def _lateness(plan: Plan, load: LoadRun, measurement: Measurement) -> Gate:
     late = f"{apart(measurement.start_lateness_p99_ms, allowed_ms, digits=3)} ms"
     return Gate(
         name="start-lateness",
-        wanted=f"p99 at most {format_number(allowed_ms)} ms",
+        wanted=f"p99 at most {limit_text(allowed_ms)} ms",
         observed=late,
         ok=measurement.start_lateness_p99_ms <= allowed_ms,
         explanation=f"the load generator started transactions late (p99 {late}, "
-        f"limit {format_number(allowed_ms)} ms), so it did not offer the load that was planned",
+        f"limit {limit_text(allowed_ms)} ms), so it did not offer the load that was planned",
     )
 
 
@@ -231,7 +234,7 @@ def _arrivals(plan: Plan, load: LoadRun, measurement: Measurement) -> Gate:
         observed += f"; {format_number(blamed)} not, as every VU was waiting for the switch"
     return Gate(
         name="arrivals",
-        wanted=f"at least {format_number(least)} % of those scheduled, but for what the switch held up",
+        wanted=f"at least {limit_text(least)} % of those scheduled, but for what the switch held up",
         observed=observed,
         ok=delivered >= least,
         explanation=f"{format_number(unexplained)} of {format_number(scheduled)} scheduled arrivals were not "
@@ -270,7 +273,7 @@ def _samples(plan: Plan, measurement: Measurement) -> Gate:
     least = plan.profile.validity.samples_min
     return Gate(
         name="samples",
-        wanted=f"at least {format_number(least)} transactions",
+        wanted=f"at least {limit_text(least)} transactions",
         observed=format_number(measurement.scheduled),
         ok=measurement.scheduled >= least,
         explanation=f"{format_number(measurement.scheduled)} transactions are too few to judge by",

@@ -18,7 +18,7 @@ from pytest_mojaloop_perf.model import (
 from pytest_mojaloop_perf.units import format_number
 from pytest_mojaloop_perf.verdict.bottleneck import slowest_leg, what_ran_out
 from pytest_mojaloop_perf.verdict.gates import validity_gates
-from pytest_mojaloop_perf.verdict.objectives import apart, judge_objectives, wanted_text
+from pytest_mojaloop_perf.verdict.objectives import apart, judge_objectives, limit_text, wanted_text
 
 __all__ = ["judge"]
 
@@ -105,7 +105,7 @@ def _missed(result: ObjectiveResult, measurement: Measurement) -> str:
         return f"{metric.label} not known"
     figure = apart(measured, objective.limit)
     if metric.name == "tps":
-        return f"{figure} of {format_number(objective.limit)} TPS"
+        return f"{figure} of {limit_text(objective.limit)} TPS"
     if metric.name in _COUNTS:
         return f"{figure} {metric.label}"
     text = f"{metric.label} {figure}{metric.unit} (wanted {wanted_text(objective)})"

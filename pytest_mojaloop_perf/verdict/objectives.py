@@ -18,7 +18,14 @@ from pytest_mojaloop_perf.model import (
 )
 from pytest_mojaloop_perf.units import format_number
 
-__all__ = ["apart", "judge_objectives", "money_defects", "security_breaches", "wanted_text"]
+__all__ = [
+    "apart",
+    "judge_objectives",
+    "limit_text",
+    "money_defects",
+    "security_breaches",
+    "wanted_text",
+]
 
 _HOLDS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -50,7 +57,12 @@ def judge_objectives(
 
 def wanted_text(objective: Objective) -> str:
     """Return what was wanted, for example `< 500 ms`."""
-    return f"{objective.op} {format_number(objective.limit)}{parse_metric(objective.metric).unit}"
+    return f"{objective.op} {limit_text(objective.limit)}{parse_metric(objective.metric).unit}"
+
+
+def limit_text(limit: float) -> str:
+    """Return a limit as somebody would write it: `1,000`, `99.5`, `0.05`."""
+    return f"{limit:,.10g}"
 
 
 def apart(value: float, limit: float, *, digits: int = 4) -> str:

@@ -145,7 +145,7 @@ def test_a_printed_figure_never_reads_like_its_limit(value: float, limit: float,
 
 def test_a_pass_says_what_was_shown(tmp_path: Path) -> None:
     assert Run(tmp_path).verdict.sentence == (
-        "PASS: 50 TPS (wanted >= 50), success 100 % (wanted > 99.50 %), "
+        "PASS: 50 TPS (wanted >= 50), success 100 % (wanted > 99.5 %), "
         "end-to-end p95 90.50 ms (wanted < 500 ms)"
     )
 
@@ -213,7 +213,7 @@ def test_a_failure_of_success_says_what_failed_most_often(tmp_path: Path) -> Non
         .profile(objectives=(Objective(metric="success_percent", op=">", limit=99.5),))
         .verdict.sentence
     )
-    assert sentence == "FAIL: success 99.33 % (wanted > 99.50 %), most often transfer:5001 (9)"
+    assert sentence == "FAIL: success 99.33 % (wanted > 99.5 %), most often transfer:5001 (9)"
 
 
 def test_an_invalid_run_says_what_kept_the_generator_from_its_work(tmp_path: Path) -> None:
