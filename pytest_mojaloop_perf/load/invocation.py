@@ -88,9 +88,9 @@ def make_invocation(k6: K6, settings: Settings, files: Files, script: Path) -> I
 def processors_of(settings: Settings) -> int:
     """Return how many threads k6 may run JavaScript and Go in at once.
 
-    One thread does the work of a moderate rate for a good quarter less CPU than two (`bench/k6_cost.py`
-    measures it), because nothing is handed from thread to thread, and arrivals are no later. A high rate gets
-    more, so that it never has to wait for one.
+    One does the work of a moderate rate for less CPU than several, because nothing is handed from thread to
+    thread, and arrivals are no later (`bench/k6_cost.py` prints both costs). A high rate gets more, so that
+    it never has to wait for one.
     """
     wanted = math.ceil(_NS / settings.period_ns / _TPS_PER_PROCESSOR)
     return max(1, min(wanted, os.cpu_count() or 1))

@@ -1,170 +1,36 @@
-"""A real k6 against an in-test DFSP that answers the synchronous API rightly and wrongly."""
+"""A real k6 against an in-test DFSP: outcomes, choices, arrivals, segments."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import os
 import re
-import signal
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import polars as pl
-import psutil
 import pytest
 
 from pytest_mojaloop_perf import command
 from pytest_mojaloop_perf.artifacts import RunFolder
 from pytest_mojaloop_perf.assets import asset
-from pytest_mojaloop_perf.errors import InfrastructureError
-from pytest_mojaloop_perf.load import K6, SCHEMA, find_k6, run_load
+from pytest_mojaloop_perf.load import K6, SCHEMA, run_load
 from pytest_mojaloop_perf.load.invocation import SCRIPT, Files, make_invocation
 from pytest_mojaloop_perf.load.records import convert_records
-from pytest_mojaloop_perf.load.scenario import Settings, make_settings
-from pytest_mojaloop_perf.model import (
-    COMMITTED,
-    Dfsp,
-    DfspEndpoints,
-    Environment,
-    Fault,
-    HubUrls,
-    LoadRun,
-    LoadShape,
-    Matrix,
-    Pair,
-    Plan,
-    Profile,
-)
+from pytest_mojaloop_perf.load.scenario import make_settings
+from pytest_mojaloop_perf.model import COMMITTED, Dfsp, DfspEndpoints, Fault, Matrix, Pair
 from pytest_mojaloop_perf.progress import Silent
-
-FULFILMENT = base64.urlsafe_b64encode(b"f" * 32).rstrip(b"=").decode()
-CONDITION = base64.urlsafe_b64encode(hashlib.sha256(b"f" * 32).digest()).rstrip(b"=").decode()
-HUNG_S = 4.0
-
-Answer = tuple[int, Any]
-"""A status and a JSON value; a status of 0 closes the connection, -1 answers too late."""
-
-
-def error(code: str) -> dict[str, Any]:
-    return {"errorInformation": {"errorCode": code, "errorDescription": "x"}}
-
-
-def party(fsp_id: str) -> Answer:
-    info = {"partyIdType": "MSISDN", "partyIdentifier": "1", "fspId": fsp_id}
-    return 200, {"party": {"body": {"partyIdInfo": info}, "headers": {}}, "currentState": "COMPLETED"}
-
-
-def quote(**body: Any) -> Answer:
-    full = {"transferAmount": {"currency": "XXX", "amount": "1"}, "ilpPacket": "AAAA", "condition": CONDITION}
-    kept = {name: value for name, value in {**full, **body}.items() if value is not None}
-    return 200, {"quotes": {"body": kept, "headers": {}}, "currentState": "COMPLETED"}
-
-
-def transfer(**body: Any) -> Answer:
-    full = {"transferState": "COMMITTED", "fulfilment": FULFILMENT}
-    kept = {name: value for name, value in {**full, **body}.items() if value is not None}
-    return 200, {"transfer": {"body": kept, "headers": {}}, "currentState": "COMPLETED"}
-
-
-TIMED_OUT = (500, {"message": "Timeout", "statusCode": "500"})
-OUTCOMES: list[tuple[str, str, Answer]] = [
-    (COMMITTED, "transfer", transfer()),
-    ("discovery:3204", "discovery", (404, {**error("3204"), "currentState": "COMPLETED"})),
-    ("discovery:timeout", "discovery", TIMED_OUT),
-    ("discovery:timeout", "discovery", (-1, {})),
-    ("discovery:http-404", "discovery", (404, {})),
-    ("discovery:connection", "discovery", (0, {})),
-    ("discovery:malformed", "discovery", (200, "not an object")),
-    ("discovery:malformed", "discovery", party("another")),
-    ("quote:5103", "quote", (200, {"quotes": error("5103"), "currentState": "COMPLETED"})),
-    ("quote:http-500", "quote", (500, {"message": "Request failed with status code 400"})),
-    ("quote:http-400", "quote", (400, {"message": "must have property payer", "statusCode": 400})),
-    ("quote:malformed", "quote", quote(ilpPacket=None)),
-    ("transfer:4001", "transfer", (200, {"transfer": {"body": error("4001")}, "currentState": "COMPLETED"})),
-    ("transfer:not-committed", "transfer", transfer(transferState="RESERVED")),
-    ("transfer:not-committed", "transfer", transfer(transferState=None)),
-    ("transfer:no-fulfilment", "transfer", transfer(fulfilment=None)),
-    ("transfer:fulfilment-mismatch", "transfer", transfer(fulfilment="A" * 43)),
-    ("transfer:fulfilment-mismatch", "transfer", transfer(fulfilment="no base64url!")),
-    ("transfer:timeout", "transfer", (504, {"message": "x", "statusCode": "504"})),
-    ("transfer:timeout", "transfer", TIMED_OUT),
-    ("transfer:connection", "transfer", (0, {})),
-    ("transfer:malformed", "transfer", (200, {"transfer": {}, "currentState": "COMPLETED"})),
-    ("transfer:http-503", "transfer", (503, None)),
-]
-
-
-class World:
-    """The DFSP's outbound API and what it was asked. `wrong[msisdn]` is (leg, answer) for one look-up."""
-
-    def __init__(self) -> None:
-        self.wrong: dict[str, tuple[str, Answer]] = {}
-        self.asked: list[tuple[str, str, Any]] = []
-        self.delay_s = 0.0
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    def answer(self, path: str, body: Any) -> Answer:
-        _, fsp, *rest = path.split("/")
-        self.asked.append((fsp, "/".join(rest), body))
-        if rest[0] == "parties":
-            leg, right, msisdn = "discovery", party("fsp202"), rest[2]
-        elif rest[0] == "quotes":
-            leg, right = "quote", quote()
-            msisdn = body["quotesPostRequest"]["payee"]["partyIdInfo"]["partyIdentifier"]
-            self.wrong[body["quotesPostRequest"]["transactionId"]] = self.wrong.get(msisdn, ("", (200, {})))
-        else:
-            leg, right, msisdn = "transfer", transfer(), body["transfersPostRequest"]["transferId"]
-        wrong = self.wrong.get(msisdn)
-        return wrong[1] if wrong is not None and wrong[0] == leg else right
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        world = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
-                pass
-
-            def _answer(self) -> None:
-                length = int(self.headers.get("content-length", 0))
-                body = json.loads(self.rfile.read(length)) if length else None
-                status, value = world.answer(self.path, body)
-                time.sleep(HUNG_S if status == -1 else world.delay_s)
-                if status <= 0:
-                    self.close_connection = True
-                    return
-                text = b"" if value is None else json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = _answer  # noqa: N815 (the base class's name)
-            do_POST = _answer  # noqa: N815
-
-        return Handler
+from tests.unit.load_world import (
+    OUTCOMES,
+    World,
+    error,
+    load,
+    make_environment,
+    make_plan,
+    msisdn,
+    usable_k6,
+)
 
 
 @pytest.fixture
@@ -174,89 +40,9 @@ def world() -> Iterator[World]:
     world.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def k6() -> K6:
-    found = find_k6(None)
-    if found is None:
-        pytest.skip("no k6 on PATH nor in the cache")
-    return found
-
-
-def make_plan(folder: Path, **load: Any) -> Plan:
-    shape: dict[str, Any] = {
-        "tps": 50.0,
-        "duration_s": 1.2,
-        "warmup_s": 0.1,
-        "cooldown_s": 0.1,
-        "drain_s": 5.0,
-        "offered_percent": 100.0,
-        "request_timeout_s": 10.0,
-        **load,
-    }
-    return Plan(
-        run_id="20260101-000000-abcd",
-        created="2026-01-01T00:00:00Z",
-        target="embedded",
-        target_reason="test",
-        switch="reference",
-        kind="perf",
-        profile=Profile(name="t", summary="", load=LoadShape(**shape), objectives=()),
-        matrix=Matrix(name="one", pairs=(Pair(payer="fsp201", payee="fsp202", weight_percent=100),)),
-        dfsps=(
-            Dfsp(fsp_id="fsp201", roles=("payer",), msisdn_first="17039811918"),
-            Dfsp(fsp_id="fsp202", roles=("payee",), msisdn_first="17039811929", msisdn_count=1000),
-        ),
-        seed=7,
-        run_folder=folder,
-    )
-
-
-def make_environment(url: str) -> Environment:
-    nowhere = "http://127.0.0.1:9"
-    return Environment(
-        run_id="r",
-        target="embedded",
-        switch="reference",
-        switch_version="0",
-        hub=HubUrls(
-            admin_url=nowhere,
-            als_admin_url=nowhere,
-            oracle_url=nowhere,
-            als_url=nowhere,
-            quotes_url=nowhere,
-            transfers_url=nowhere,
-        ),
-        dfsps=tuple(
-            DfspEndpoints(fsp_id=fsp, outbound_url=f"{url}/{fsp}", callback_url=nowhere)
-            for fsp in ("fsp201", "fsp202")
-        ),
-    )
-
-
-def msisdn(settings: Settings, iteration: int) -> str:
-    payee = settings.pairs[0].payee_msisdns
-    return str(payee.first + (payee.offset + iteration * payee.stride) % payee.count)
-
-
-def load(
-    plan: Plan,
-    world: World,
-    k6: K6,
-    *,
-    alive: Callable[[], None] = lambda: None,
-    on_started: Callable[[int], None] | None = None,
-    script: Path | None = None,
-) -> LoadRun:
-    return run_load(
-        plan,
-        make_environment(world.url),
-        RunFolder.create(plan.run_folder),
-        k6,
-        progress=Silent(),
-        alive=alive,
-        on_started=on_started,
-        script=script,
-    )
+    return usable_k6()
 
 
 def test_every_outcome_is_told_from_every_other(world: World, k6: K6, tmp_path: Path) -> None:
@@ -397,92 +183,6 @@ def test_what_outlasts_the_drain_is_recorded_as_unanswered(world: World, k6: K6,
     rows = pl.read_parquet(run.transactions)
     assert (run.ended, run.interrupted, run.records_lost) == ("ok", 0, 0)
     assert rows["outcome"].to_list() == ["discovery:timeout"] * 18
-
-
-def test_a_broken_environment_ends_k6_at_once(world: World, k6: K6, tmp_path: Path) -> None:
-    started: list[int] = []
-
-    def alive() -> None:
-        if started and world.asked:
-            raise InfrastructureError("the hub died", remedy="look")
-
-    with pytest.raises(InfrastructureError, match="the hub died"):
-        load(make_plan(tmp_path, duration_s=60.0), world, k6, alive=alive, on_started=started.append)
-    assert not psutil.pid_exists(started[0])
-
-
-def test_ctrl_c_ends_k6_at_once(world: World, k6: K6, tmp_path: Path) -> None:
-    started: list[int] = []
-
-    def alive() -> None:
-        if started:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        load(make_plan(tmp_path, duration_s=60.0), world, k6, alive=alive, on_started=started.append)
-    assert not psutil.pid_exists(started[0])
-
-
-@pytest.mark.parametrize(
-    ("number", "ended"), [(signal.SIGKILL, "killed"), (signal.SIGTERM, "aborted"), (signal.SIGINT, "aborted")]
-)
-def test_a_k6_that_is_signalled_is_told_apart(
-    world: World, k6: K6, tmp_path: Path, number: signal.Signals, ended: str
-) -> None:
-    started: list[int] = []
-    sent: list[int] = []
-
-    def alive() -> None:
-        if started and not sent and sum(path == "quotes" for _, path, _ in world.asked) > 10:
-            sent.append(1)
-            os.kill(started[0], number)
-
-    run = load(make_plan(tmp_path, duration_s=30.0), world, k6, alive=alive, on_started=started.append)
-    assert run.ended == ended
-    rows = pl.read_parquet(run.transactions)
-    assert 5 <= rows.height < 1500
-    assert run.iterations == rows.height
-    assert run.records_lost == 0
-
-
-SCRIPTS = {
-    "script-error": "throw new Error('this script is broken');",
-    "setup-failed": "export const options = { setupTimeout: '100ms' };\n"
-    "export function setup() { const until = Date.now() + 2000; while (Date.now() < until); }\n"
-    "export default function () {}",
-    "threshold": "import { Counter } from 'k6/metrics'; const c = new Counter('counted');\n"
-    "export const options = { thresholds: { counted: ['count>5'] } };\n"
-    "export default function () { c.add(1); }",
-    "aborted": "import exec from 'k6/execution';\nexport default function () { exec.test.abort('enough'); }",
-    "failed": "import exec from 'k6/execution';\nexport default function () { exec.test.fail('no'); }",
-    "ok": "export default function () {}",
-}
-
-
-@pytest.mark.parametrize("ended", SCRIPTS)
-def test_exit_codes_are_kept_apart(
-    world: World, k6: K6, tmp_path: Path, ended: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "other.js"
-    script.write_text(SCRIPTS[ended])
-    if ended == "threshold":
-        # Our own command line switches thresholds off; the mapping must hold all the same.
-        monkeypatch.setattr("pytest_mojaloop_perf.load.invocation.NO_THRESHOLDS", "--no-color")
-    run = load(make_plan(tmp_path), world, k6, script=script)
-    assert run.ended == ended
-    assert pl.read_parquet(run.transactions).height == 0
-    assert bool(run.ended_detail) == (ended != "ok")
-    if ended == "script-error":
-        assert "this script is broken" in run.ended_detail
-
-
-def test_an_exception_in_a_transaction_is_a_lost_record(world: World, k6: K6, tmp_path: Path) -> None:
-    script = tmp_path / "other.js"
-    text = asset(SCRIPT).read_text()
-    script.write_text(text.replace("const pair =", "if (iteration === 3) throw new Error('x'); const pair ="))
-    run = load(make_plan(tmp_path, tps=8.0, duration_s=1.25), world, k6, script=script)
-    assert (run.iterations, run.records_lost) == (10, 1)
-    assert (tmp_path / "load" / "records.csv").exists(), "the evidence is kept"
 
 
 def test_the_users_own_k6_settings_change_nothing(
