@@ -45,9 +45,11 @@ def test_a_look_up_goes_to_the_payee_and_its_answer_to_the_payer(scheme: Scheme)
     assert asked.request.headers["fspiop-destination"] == "beta"
     assert asked.request.headers["accept"].endswith("parties+json;version=1")
     assert asked.request.body == b""
-    answer = scheme.send("PUT", PARTY, FOUND, source="beta", to="alpha")
+    surplus = asked.request.headers["accept"]
+    answer = scheme.send("PUT", PARTY, FOUND, source="beta", to="alpha", change={"accept": surplus})
     assert (answer.status, answer.body) == (200, b"")
     told = scheme.hears("alpha", "PUT", PARTY)
+    assert "accept" not in told.request.headers, "a callback is never forwarded with Accept"
     assert told.body == FOUND
     scheme.verify(told, by="beta")
 
