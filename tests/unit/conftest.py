@@ -38,7 +38,7 @@ def reference_switch(
     folder: Path, *, security: SecurityProfile | None = None, faults: tuple[Fault, ...] = ()
 ) -> Iterator[Switch]:
     """Run a hub and two DFSPs, not onboarded; all of it has ended afterwards."""
-    load = LoadShape(tps=1, duration_s=10, warmup_s=1, cooldown_s=1)
+    load = LoadShape(tps=1, duration_s=10, warmup_s=1, cooldown_s=1, request_timeout_s=1.0)
     chosen = security or SecurityProfile(jws="ES256")
     plan = Plan(
         run_id="test",

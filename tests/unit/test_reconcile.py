@@ -506,6 +506,22 @@ def test_the_drain_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) 
     assert result.defects == ()
 
 
+def test_a_payee_that_gets_the_last_word_late_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_mojaloop_perf.measure.reconcile._LAST_WORD_S", 5.0)
+    opening = ordinary(world)
+    world.commit("late")
+    world.tell("late", payer="COMMITTED", payee="FULFILLED", k6="COMMITTED")
+    timer = threading.Timer(0.2, lambda: world.views[PAYEE][-1].update(state="COMMITTED"))
+    timer.start()
+    try:
+        result = judge(world, opening)
+    finally:
+        timer.join()
+    assert result.defects == ()
+
+
 KILLED = """
 import os, signal, sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
