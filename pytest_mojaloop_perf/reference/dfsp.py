@@ -16,11 +16,13 @@ from pytest_mojaloop_perf.fspiop.tls import client_tls, server_tls
 from pytest_mojaloop_perf.model import Dfsp, DfspEndpoints
 from pytest_mojaloop_perf.reference.config import DfspsConfig, Ready
 from pytest_mojaloop_perf.reference.dfsp_book import Transfers
+from pytest_mojaloop_perf.reference.dfsp_exchange import Exchange
 from pytest_mojaloop_perf.reference.dfsp_inbound import Inbound
 from pytest_mojaloop_perf.reference.dfsp_metrics import DfspMetrics
 from pytest_mojaloop_perf.reference.dfsp_outbound import LEDGER_PATH, METRICS_PATH, Outbound
 from pytest_mojaloop_perf.reference.dfsp_payee import Payee
 from pytest_mojaloop_perf.reference.dfsp_sender import Sender
+from pytest_mojaloop_perf.reference.dfsp_steps import Steps
 from pytest_mojaloop_perf.reference.process import announce
 from pytest_mojaloop_perf.reference.rendezvous import Rendezvous
 
@@ -67,7 +69,9 @@ class DfspServer:
             verifier=Verifier.from_folder(config.security_folder / "jws-public") if check else None,
             hub_only=security.mtls,
         )
-        self._outbound = Outbound(sender, self._rendezvous, self._transfers, self._metrics)
+        exchange = Exchange(sender, self._rendezvous, self._metrics)
+        steps = Steps(dfsp, exchange, self._transfers, expiry_s=config.expiry_s)
+        self._outbound = Outbound(exchange, steps, self._transfers, self._metrics)
         self._servers: list[Server] = []
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
@@ -14,10 +13,12 @@ from pytest_mojaloop_perf.fspiop.codes import FspiopError
 from pytest_mojaloop_perf.fspiop.http import Request, Response
 from pytest_mojaloop_perf.fspiop.schema import decode_body
 from pytest_mojaloop_perf.reference.dfsp_book import Transfers, TransferView
+from pytest_mojaloop_perf.reference.dfsp_exchange import Exchange
 from pytest_mojaloop_perf.reference.dfsp_inbound import party_key
 from pytest_mojaloop_perf.reference.dfsp_metrics import DfspMetrics
-from pytest_mojaloop_perf.reference.dfsp_sender import RefusedError, Sender
-from pytest_mojaloop_perf.reference.rendezvous import Callback, CallbackTimeoutError, Rendezvous
+from pytest_mojaloop_perf.reference.dfsp_sender import RefusedError
+from pytest_mojaloop_perf.reference.dfsp_steps import Steps
+from pytest_mojaloop_perf.reference.rendezvous import Callback, CallbackTimeoutError
 
 __all__ = ["LEDGER_PATH", "METRICS_PATH", "Outbound"]
 
@@ -58,11 +59,8 @@ _PARTIES = msgspec.json.Decoder(_PartiesPut)
 class Outbound:
     """Handles one DFSP's outbound port."""
 
-    def __init__(
-        self, sender: Sender, rendezvous: Rendezvous, transfers: Transfers, metrics: DfspMetrics
-    ) -> None:
-        self._sender = sender
-        self._rendezvous = rendezvous
+    def __init__(self, exchange: Exchange, steps: Steps, transfers: Transfers, metrics: DfspMetrics) -> None:
+        self._exchange = exchange
         self._transfers = transfers
         self._metrics = metrics
         self._routes: dict[tuple[str, str, int], _Route] = {
@@ -70,6 +68,9 @@ class Outbound:
             ("GET", "parties", 4): self._parties,
             ("POST", "quotes", 1): self._quotes,
             ("POST", "simpleTransfers", 1): self._simple_transfers,
+            ("POST", "transfers", 1): steps.begin,
+            ("PUT", "transfers", 2): steps.go_on,
+            ("GET", "transfers", 2): steps.look_up,
             ("GET", "", 1): self._health,
             ("GET", "reference", 2): self._ledger,
         }
@@ -99,7 +100,7 @@ class Outbound:
     async def _parties(self, request: Request, segments: list[str]) -> Response:
         named = segments[1:]
         path = "/parties/" + "/".join(quote(segment, safe="") for segment in named)
-        answer = await self._exchange("parties", party_key(named), "GET", path, request)
+        answer = await self._call("parties", party_key(named), "GET", path, request)
         if isinstance(answer, Response):
             return answer
         if answer.error:
@@ -111,7 +112,7 @@ class Outbound:
         del segments
         call = decode_body(_SimpleQuotes, request.body, flavour="sdk")
         inner = decode_body(bodies.QuotesPost, bytes(call.quotes_post_request), flavour="sdk")
-        answer = await self._exchange(
+        answer = await self._call(
             "quotes",
             f"quotes/{inner.quote_id}",
             "POST",
@@ -141,7 +142,7 @@ class Outbound:
                 counterparty=inner.payee_fsp,
             )
         )
-        answer = await self._exchange(
+        answer = await self._call(
             "simpleTransfers",
             f"transfers/{inner.transfer_id}",
             "POST",
@@ -155,7 +156,7 @@ class Outbound:
         # An error callback comes in the same shape and with the same status: the body tells them apart.
         return Response(200, _completed(b"transfer", answer.body, answer.headers), _JSON)
 
-    async def _exchange(
+    async def _call(
         self,
         call: str,
         key: str,
@@ -167,31 +168,19 @@ class Outbound:
         destination: str | None = None,
     ) -> Callback | Response:
         """Send a request to the hub and return its callback, or the 500 answer when there is none."""
-        started = time.perf_counter()
-        waiter = self._rendezvous.join(key)
         try:
-            if waiter.leads:
-                try:
-                    await self._sender.send(
-                        method,
-                        path,
-                        body,
-                        destination=destination,
-                        version=_VERSION,
-                        trace=request.headers,
-                    )
-                except RefusedError as error:
-                    self._rendezvous.fail(key, error)
-            callback = await waiter.future
+            return await self._exchange.call(
+                call,
+                key,
+                method,
+                path,
+                version=_VERSION,
+                trace=request.headers,
+                body=body,
+                destination=destination,
+            )
         except (CallbackTimeoutError, RefusedError) as error:
-            late = isinstance(error, CallbackTimeoutError)
-            self._metrics.called(call, "timeout" if late else "refused")
             return _failed(call, str(error))
-        finally:
-            self._rendezvous.leave(waiter)
-        self._metrics.waited(call, time.perf_counter() - started)
-        self._metrics.called(call, "error-callback" if callback.error else "ok")
-        return callback
 
 
 _STATES = {

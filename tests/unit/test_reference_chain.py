@@ -282,6 +282,29 @@ def test_an_unknown_party_is_404(chain: Chain) -> None:
     assert (status, body["errorInformation"]["errorCode"]) == (404, "3204")
 
 
+def test_three_steps_commit_too(chain: Chain) -> None:
+    before = chain.positions()
+    wanted = {
+        "homeTransactionId": "home-1",
+        "from": {"idType": "MSISDN", "idValue": "17039811918"},
+        "to": {"idType": "MSISDN", "idValue": "17039811931"},
+        "amountType": "SEND",
+        "currency": "XXX",
+        "amount": "2.5",
+        "transactionType": "TRANSFER",
+    }
+    status, state = chain.call("POST", "/transfers", wanted)
+    assert status == 200, state
+    path = f"/transfers/{state['transferId']}"
+    assert chain.call("PUT", path, {"acceptParty": True})[0] == 200
+    status, state = chain.call("PUT", path, {"acceptQuote": True})
+    assert (status, state["currentState"]) == (200, "COMPLETED")
+    chain.until_state("fsp202", state["transferId"], "COMMITTED")
+    status, looked_up = chain.call("GET", path)
+    assert (status, looked_up["fulfil"]["body"]["transferState"]) == (200, "COMMITTED")
+    assert chain.positions()["fsp201"] - before["fsp201"] == 25_000
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_process_ends_with_its_parent(tmp_path: Path, index: Literal[0, 1]) -> None:
     with running(tmp_path, SecurityProfile(mtls=False, jws="off")) as chain:
