@@ -38,6 +38,9 @@ CREATE TABLE opening(accountId INTEGER PRIMARY KEY, value INTEGER, reserved INTE
 CREATE TABLE state(name TEXT PRIMARY KEY, kind TEXT);
 CREATE TABLE probe(fspId TEXT PRIMARY KEY);
 CREATE TABLE viewed(fspId TEXT PRIMARY KEY);
+CREATE TABLE hub(
+  transferId TEXT PRIMARY KEY, payer TEXT, payee TEXT, amount INTEGER, currency TEXT, state TEXT, kind TEXT)
+  WITHOUT ROWID;
 CREATE TABLE k6(
   transferId TEXT PRIMARY KEY, payer TEXT, payee TEXT, outcome TEXT, copies INTEGER DEFAULT 1) WITHOUT ROWID;
 CREATE TABLE view(
@@ -57,7 +60,7 @@ ON CONFLICT(transferId, role) DO UPDATE SET copies = copies + 1
 
 # The bare column next to max() is that of the row with the maximum (SQLite, "bare columns in an aggregate").
 _HUB = """
-CREATE TABLE hub AS
+INSERT INTO hub
 SELECT t.transferId, t.payerFsp AS payer, t.payeeFsp AS payee, t.amount, t.currencyId AS currency,
   s.transferStateId AS state, coalesce(state.kind, 'unknown') AS kind
 FROM (SELECT transferId, transferStateId, max(transferStateChangeId) FROM ledger.transferStateChange
@@ -198,7 +201,6 @@ def load_hub(connection: sqlite3.Connection, opening: LedgerSnapshot) -> None:
     bounds = {"state_change_id": opening.state_change_id, "position_change_id": opening.position_change_id}
     connection.execute("BEGIN")
     connection.execute(_HUB, bounds)
-    connection.execute("CREATE UNIQUE INDEX hub_id ON hub(transferId)")
     connection.execute(_BOOKING)
     connection.execute(_UNBALANCED)
     for statement in (_ACCOUNT, _CHAIN, _STRAY):
