@@ -119,15 +119,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group("mojaloop-perf"))
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Give INVALID and broken runs an exit status of their own."""
+    """Give INVALID and broken runs an exit status of their own, and JUnit the figures."""
     ours = _session(session.config)
     if ours is not None and not ours.is_worker:
-        from pytest_mojaloop_perf.fixtures.ending import release_workers_environment
+        from pytest_mojaloop_perf.fixtures.ending import finish
 
-        if session.config.pluginmanager.hasplugin("dsession"):
-            release_workers_environment(ours)
+        finish(ours, session.config)
         session.exitstatus = ours.exit_status(int(exitstatus))
 
 

@@ -68,10 +68,14 @@ def format_duration_s(seconds: float) -> str:
 
 
 def format_number(value: float, *, digits: int = 4) -> str:
-    """Return a number with at most `digits` significant digits, thousands separated, no exponent."""
+    """Return a number with at most `digits` significant digits, thousands separated, no exponent.
+
+    Zeros at the end of a fraction are left out: they would only claim a precision.
+    """
     if not math.isfinite(value):
         return str(value)
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{decimals}f}"
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -227,7 +227,7 @@ class _Connection(asyncio.Protocol):
     # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's do not derive from asyncio's
+        self._transport = cast("asyncio.Transport", transport)  # not every loop's derive from asyncio's
 
     def data_received(self, data: bytes) -> None:
         try:

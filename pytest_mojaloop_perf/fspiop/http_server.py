@@ -101,7 +101,7 @@ class _Connection(asyncio.Protocol):
     # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's do not derive from asyncio's
+        self._transport = cast("asyncio.Transport", transport)  # not every loop's derive from asyncio's
         self._peer = _common_name(self._transport)
         self._connections.add(self)
 

@@ -69,7 +69,7 @@ class LoadShape(Value, frozen=True, kw_only=True):
     warmup_s: float
     cooldown_s: float
     drain_s: float = 35.0
-    offered_percent: float = 101.0
+    offered_percent: float = 102.0
     request_timeout_s: float = 30.0
     vus: int | None = None
 

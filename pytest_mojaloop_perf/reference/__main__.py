@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from pytest_mojaloop_perf.errors import PerfError
-from pytest_mojaloop_perf.reference.config import DfspsConfig, HubConfig
 from pytest_mojaloop_perf.reference.process import load_config, run
+from pytest_mojaloop_perf.reference_config import DfspsConfig, HubConfig
 
 __all__ = ["main"]
 

@@ -14,7 +14,6 @@ from pytest_mojaloop_perf.fspiop.ilp import Ilp
 from pytest_mojaloop_perf.fspiop.jws import Signer, Verifier
 from pytest_mojaloop_perf.fspiop.tls import client_tls, server_tls
 from pytest_mojaloop_perf.model import Dfsp, DfspEndpoints
-from pytest_mojaloop_perf.reference.config import DfspsConfig, Ready
 from pytest_mojaloop_perf.reference.dfsp_book import Transfers
 from pytest_mojaloop_perf.reference.dfsp_exchange import Exchange
 from pytest_mojaloop_perf.reference.dfsp_inbound import Inbound
@@ -25,6 +24,7 @@ from pytest_mojaloop_perf.reference.dfsp_sender import Sender
 from pytest_mojaloop_perf.reference.dfsp_steps import Steps
 from pytest_mojaloop_perf.reference.process import announce
 from pytest_mojaloop_perf.reference.rendezvous import Rendezvous
+from pytest_mojaloop_perf.reference_config import DfspsConfig, Ready
 
 __all__ = ["DfspServer", "serve_dfsps"]
 

@@ -15,7 +15,6 @@ from pytest_mojaloop_perf.fspiop.jws import Signer, Verifier
 from pytest_mojaloop_perf.fspiop.pki import HUB_NAME
 from pytest_mojaloop_perf.fspiop.tls import client_tls, server_tls
 from pytest_mojaloop_perf.model import HubUrls
-from pytest_mojaloop_perf.reference.config import HubConfig, Ready
 from pytest_mojaloop_perf.reference.forwarding import Courier
 from pytest_mojaloop_perf.reference.hub_admin import admin_handler
 from pytest_mojaloop_perf.reference.hub_admin_lookup import AdminLookup
@@ -28,6 +27,7 @@ from pytest_mojaloop_perf.reference.hub_quotes import Quotes
 from pytest_mojaloop_perf.reference.hub_transfers import Transfers
 from pytest_mojaloop_perf.reference.ledger import Ledger
 from pytest_mojaloop_perf.reference.process import announce
+from pytest_mojaloop_perf.reference_config import HubConfig, Ready
 
 __all__ = ["Hub", "serve_hub"]
 

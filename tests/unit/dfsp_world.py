@@ -15,8 +15,8 @@ from pytest_mojaloop_perf.fspiop.http import Client, Request, Response, Server
 from pytest_mojaloop_perf.fspiop.jws import JwsError, Signer, Verifier
 from pytest_mojaloop_perf.fspiop.tls import client_tls, server_tls
 from pytest_mojaloop_perf.model import Dfsp, Fault, HubUrls, SecurityProfile
-from pytest_mojaloop_perf.reference.config import DfspsConfig
 from pytest_mojaloop_perf.reference.dfsp import DfspServer
+from pytest_mojaloop_perf.reference_config import DfspsConfig
 
 PAYER = Dfsp(fsp_id="fsp201", roles=("payer",), msisdn_first="17039811918")
 PAYEE = Dfsp(fsp_id="fsp202", roles=("payee",), msisdn_first="17039811929", msisdn_count=10)

@@ -187,8 +187,14 @@ def test_a_stopped_process_is_seen_as_stopped(tmp_path: Path) -> None:
 def test_gomaxprocs_bounds_what_a_go_program_may_use() -> None:
     environment = {**os.environ, "GOMAXPROCS": "1"}
     with subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment
+        [sys.executable, "-c", "print('up', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
     ) as process:
+        # Its environment can be read only once it runs.
+        assert process.stdout is not None
+        process.stdout.readline()
         assert machine._allowed_cores(psutil.Process(process.pid)) == 1.0
         process.kill()
 

@@ -32,7 +32,7 @@ from pytest_mojaloop_perf.model import (
 )
 from pytest_mojaloop_perf.onboard.client import onboard
 from pytest_mojaloop_perf.progress import Silent
-from pytest_mojaloop_perf.reference.config import DfspsConfig, HubConfig, Ready
+from pytest_mojaloop_perf.reference_config import DfspsConfig, HubConfig, Ready
 from pytest_mojaloop_perf.wait import Pending, wait_for
 
 PAYER = Dfsp(fsp_id="fsp201", roles=("payer",), msisdn_first="17039811918")

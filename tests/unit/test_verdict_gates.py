@@ -149,7 +149,7 @@ BREAKS: list[tuple[str, Callable[[Run], None], str]] = [
     ("generator-cpu", _busy_generator, "used 91 % of the CPU that it may use (1 cores)"),
     ("generator-cpu", _stopped_generator, "was stopped 20 % of the time"),
     ("generator-cpu", _unseen_generator, "not among the processes"),
-    ("foreign-cpu", _foreign, "used 0.60 of 2 cores"),
+    ("foreign-cpu", _foreign, "used 0.6 of 2 cores"),
     ("steal", _steal, "hypervisor gave 5.1 %"),
     ("start-lateness", _late, "p99 100.1 ms, limit 100 ms"),
     ("clock", _clock, "clock was changed"),

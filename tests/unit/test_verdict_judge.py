@@ -146,7 +146,7 @@ def test_a_printed_figure_never_reads_like_its_limit(value: float, limit: float,
 def test_a_pass_says_what_was_shown(tmp_path: Path) -> None:
     assert Run(tmp_path).verdict.sentence == (
         "PASS: 50 TPS (wanted >= 50), success 100 % (wanted > 99.5 %), "
-        "end-to-end p95 90.50 ms (wanted < 500 ms)"
+        "end-to-end p95 90.5 ms (wanted < 500 ms)"
     )
 
 
@@ -165,7 +165,7 @@ def test_a_failure_says_what_ran_out(tmp_path: Path) -> None:
     )
     run.changes["tps"] = 14.8
     assert run.verdict.sentence == (
-        "FAIL: 14.80 of 50 TPS; the 2 dfsps processes used 1.6 and the k6 process 0.20 of 2 cores: "
+        "FAIL: 14.8 of 50 TPS; the 2 dfsps processes used 1.6 and the k6 process 0.2 of 2 cores: "
         "the machine ran out of CPU"
     )
 

@@ -28,9 +28,9 @@ from pytest_mojaloop_perf.fspiop.jws import Signer, Verifier
 from pytest_mojaloop_perf.fspiop.pki import create_security_folder
 from pytest_mojaloop_perf.fspiop.tls import client_tls, server_tls
 from pytest_mojaloop_perf.model import HubUrls, SecurityProfile
-from pytest_mojaloop_perf.reference.config import HubConfig, Ready
 from pytest_mojaloop_perf.reference.ledger_money import format_instant, now_ms
 from pytest_mojaloop_perf.reference.process import load_config
+from pytest_mojaloop_perf.reference_config import HubConfig, Ready
 from pytest_mojaloop_perf.wait import Pending, pause, wait_for
 
 T = TypeVar("T")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_mojaloop_perf.fspiop.http import HttpError
-from pytest_mojaloop_perf.reference.config import Ready
 from pytest_mojaloop_perf.reference.hub_metrics import TOPICS
 from pytest_mojaloop_perf.reference.process import load_config
+from pytest_mojaloop_perf.reference_config import Ready
 
 if TYPE_CHECKING:
     from tests.unit.hub.conftest import Scheme, SchemeMaker

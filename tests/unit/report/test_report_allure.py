@@ -100,7 +100,7 @@ def test_the_environment_is_a_properties_file_in_ascii(make_bundle: Make, tmp_pa
     path = allure.write_environment(tmp_path / "results", bundle)
     text = path.read_bytes().decode("ascii")
     assert text.startswith(
-        "Verdict=PASS\nSwitch=reference (not Mojaloop)\nCompleted\\ TPS=50.49 (met: >= 50)\n"
+        "Verdict=PASS\nSwitch=reference (not Mojaloop)\nCompleted\\ TPS=50.99 (met: >= 50)\n"
     )
     assert "cpu\\ model=Pr\\u00e9c=ise: \\\\ \\u6f22 second line\n" in text
 

@@ -41,7 +41,7 @@ def test_a_share_reads_100_only_when_it_is(value: float | None, text: str) -> No
 
 def test_an_interval_that_is_not_finite_is_a_dash() -> None:
     assert figures.interval_text(Interval(low=math.nan, high=3.0), unit=" ms") == "-"
-    assert figures.interval_text(Interval(low=1.0, high=3.25), unit=" ms") == "1 to 3.250 ms"
+    assert figures.interval_text(Interval(low=1.0, high=3.25), unit=" ms") == "1 to 3.25 ms"
 
 
 def test_the_slowest_pair_is_not_just_the_only_one_with_a_p95(make_bundle: Make) -> None:
