@@ -164,12 +164,7 @@ def _rejudge_arguments(parser: argparse.ArgumentParser) -> None:
 def _rejudge(options: argparse.Namespace) -> int:
     from pytest_mojaloop_perf.verdict.explain import verdict_lines  # noqa: PLC0415 - see `rejudge`
 
-    if not options.run.is_dir():
-        raise BadInputError(
-            f"{options.run} is not a folder, expected a run folder",
-            remedy="name the folder that the run printed last",
-        )
-    folder = RunFolder(options.run)
+    folder = _run_folder(options.run)
     profile = load_profile(options.profile) if options.profile is not None else None
     done = rejudge(folder, profile)
     if options.save:
@@ -183,12 +178,105 @@ def _rejudge(options: argparse.Namespace) -> int:
     return _OUTCOMES[done.verdict.outcome]
 
 
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+
+
+def _report(options: argparse.Namespace) -> int:
+    from pytest_mojaloop_perf.report import html, summary  # noqa: PLC0415 - only where reported
+    from pytest_mojaloop_perf.report.bundle import read_bundle  # noqa: PLC0415 - only where reported
+    from pytest_mojaloop_perf.report.terminal import summary_lines  # noqa: PLC0415 - only where reported
+
+    bundle = read_bundle(_run_folder(options.run))
+    page = html.write(bundle, options.run / "report.html")
+    summary.write(bundle)
+    sys.stdout.write("\n".join(summary_lines(bundle)) + f"\n  written: {page}\n")
+    return PASS
+
+
+def _down_arguments(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("run", nargs="?", metavar="RUN", help="the run id or run folder of a kept environment")
+    which.add_argument("--all", action="store_true", help="every kept environment of this user")
+
+
+def _down(options: argparse.Namespace) -> int:
+    from pytest_mojaloop_perf.infra.host_client import (  # noqa: PLC0415 - only where one is stopped
+        kept_environments,
+        stop_kept,
+    )
+
+    runs = [state.run_id for state in kept_environments()] if options.all else [options.run]
+    for run in runs:
+        stop_kept(run)
+        sys.stdout.write(f"removed the environment of {run}\n")
+    if not runs:
+        sys.stdout.write("there is no kept environment\n")
+    return PASS
+
+
+def _k6_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-install", action="store_true", help="only say whether there is one")
+
+
+def _k6(options: argparse.Namespace) -> int:
+    from pytest_mojaloop_perf.load.k6 import locate_k6  # noqa: PLC0415 - only where it is wanted
+
+    k6 = locate_k6(None, install=not options.no_install, progress=_Told())
+    sys.stdout.write(f"k6 {k6.version}: {k6.path}\n")
+    return PASS
+
+
+class _Told:
+    """A progress for a command: the lines that stay, and a dot for each step."""
+
+    def __init__(self) -> None:
+        self._tenths = 0
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+
+    def advance(self, stage: str, done: float, total: float, note: str = "") -> None:
+        """Print a line for each tenth that is done."""
+        tenths = int(10 * done / total) if total else 0
+        if tenths > self._tenths:
+            self.say(f"{stage}: {tenths * 10} % {note}".rstrip())
+        self._tenths = tenths
+
+
+def _run_folder(path: Path) -> RunFolder:
+    if not path.is_dir():
+        raise BadInputError(
+            f"{path} is not a folder, expected a run folder",
+            remedy="name the folder that the run printed last",
+        )
+    return RunFolder(path)
+
+
 SUBCOMMANDS: tuple[Subcommand, ...] = (
     Subcommand(
         name="rejudge",
         summary="measure a stored run again and judge it, by its own or by another profile",
         arguments=_rejudge_arguments,
         run=_rejudge,
+    ),
+    Subcommand(
+        name="report",
+        summary="write the HTML and Markdown reports of a stored run again, and print its summary",
+        arguments=_report_arguments,
+        run=_report,
+    ),
+    Subcommand(
+        name="down",
+        summary="remove an environment that was kept with --perf-keep",
+        arguments=_down_arguments,
+        run=_down,
+    ),
+    Subcommand(
+        name="k6",
+        summary="find k6, or install it into our cache, and print where it is",
+        arguments=_k6_arguments,
+        run=_k6,
     ),
 )
 """Every subcommand that there is, in the order in which the help lists them."""
@@ -205,7 +293,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="mojaloop-perf",
-        description="Work on stored runs of Mojaloop performance assertions.",
+        description="Work on stored runs and kept environments of Mojaloop performance assertions.",
         epilog="Exit status of rejudge: 0 PASS, 1 FAIL, 10 INVALID, 4 bad input.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

@@ -167,3 +167,30 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert f"mojaloop-perf {__version__}" in printed
     assert all(command.name in printed for command in cli.SUBCOMMANDS)
+
+
+def test_a_report_is_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = stored_run(tmp_path / "run")
+    assert cli.main(["report", str(folder.path)]) == 0
+    assert "PASS" in capsys.readouterr().out
+    assert "</html>" in folder.file("report.html").read_text()
+
+
+def test_an_environment_that_is_not_kept_cannot_be_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert cli.main(["down", "20200101-000000-0000"]) == 4
+    assert "no kept environment is named" in capsys.readouterr().err
+    assert cli.main(["down", "--all"]) == 0
+    assert "there is no kept environment" in capsys.readouterr().out
+
+
+def test_a_missing_k6_is_an_error_when_it_may_not_be_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cli.main(["k6", "--no-install"]) == 12
+    assert "Remedy: install k6" in capsys.readouterr().err
