@@ -71,7 +71,7 @@ class RunFolder:
         body = msgspec.json.format(
             msgspec.json.encode({"schema": SCHEMA, "kind": kind, "value": value}, enc_hook=_encode), indent=1
         )
-        partial = path.with_suffix(".json.partial")
+        partial = path.with_suffix(f".json.partial-{os.getpid()}")
         partial.write_bytes(body + b"\n")
         partial.replace(path)
         return path

@@ -6,6 +6,7 @@ is used.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -104,19 +105,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("perf_objective", objective_params(_session(metafunc.config)))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip live tests that nobody asked for by name; keep all others on one xdist worker."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Skip live tests that nobody asked for by name; keep all others on one xdist worker.
+
+    A wrapper, so that xdist's own implementation, which reads the group, comes after it.
+    """
     session = _session(config)
     unasked = pytest.mark.skip(reason="a benchmark starts only when it is asked for: add -m perf or -m smoke")
     for item in items:
-        markers = [name for name in _MARKERS if item.get_closest_marker(name) is not None]
-        if not markers:
-            continue
-        if session is None:
-            item.add_marker(unasked)
-        else:
-            item.add_marker(pytest.mark.xdist_group("mojaloop-perf"))
+        if any(item.get_closest_marker(name) is not None for name in _MARKERS):
+            item.add_marker(unasked if session is None else pytest.mark.xdist_group("mojaloop-perf"))
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

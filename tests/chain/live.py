@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,11 @@ def command(tmp_path: Path, *words: str, marker: str = "perf", suite: str = "tes
     ]
 
 
+def signals_as_by_default() -> None:
+    """Undo, in a child about to start, what a shell's background job may have set: an ignored SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def environment() -> dict[str, str]:
     """Return our environment without what a surrounding pytest put there."""
     return {
@@ -102,16 +108,31 @@ def run_live(tmp_path: Path, *words: str, marker: str = "perf", suite: str = "te
 
 
 def processes_of(runs: Path) -> list[psutil.Process]:
-    """Return every process whose command line or environment names that folder: ours, and nobody else's."""
+    """Return every living process of the sessions whose runs are in that folder, and nobody else's.
+
+    Those whose command line names the folder (pytest, k6 and its guard), and those that an environment lists.
+    """
+    listed = {pid for pids in environment_pids(runs).values() for pid in pids}
     found = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if any(str(runs) in word for word in words):
+        if process.pid in listed or any(str(runs) in word for word in words):
             found.append(process)
     return found
+
+
+def environment_pids(runs: Path) -> dict[str, list[int]]:
+    """Return the process ids that the environments under a folder list, by role: hub, dfsp, host."""
+    pids: dict[str, list[int]] = {"hub": [], "dfsp": [], "host": []}
+    for path in runs.glob("*/environment.json"):
+        for process in json.loads(path.read_text())["value"]["processes"]:
+            pids[process["role"]].append(process["pid"])
+    return pids
 
 
 def gone_within(runs: Path, seconds: float, *, but: Sequence[int] = ()) -> list[str]:
@@ -120,5 +141,5 @@ def gone_within(runs: Path, seconds: float, *, but: Sequence[int] = ()) -> list[
     while True:
         left = [process for process in processes_of(runs) if process.pid not in but]
         if not left or time.monotonic() > deadline:
-            return [" ".join(process.cmdline()[:6]) for process in left if process.is_running()]
+            return [f"{process.pid} {process.name()}" for process in left if process.is_running()]
         time.sleep(0.1)

@@ -12,7 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.chain.live import SHORT, command, environment, gone_within, processes_of
+from tests.chain.live import (
+    SHORT,
+    command,
+    environment,
+    environment_pids,
+    gone_within,
+    processes_of,
+    signals_as_by_default,
+)
 
 PATIENCE_S = 90
 
@@ -25,6 +33,7 @@ def _started(tmp_path: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             env=environment(),
             cwd=tmp_path,
+            preexec_fn=signals_as_by_default,  # noqa: PLW1509 - we have no other thread here
         )
 
 
@@ -67,21 +76,18 @@ def _check_ledger(tmp_path: Path) -> int:
     return int(committed)
 
 
-@pytest.mark.parametrize("victim", ["pytest", "hub", "k6", "host"])
+@pytest.mark.parametrize("victim", ["pytest", "hub", "dfsp", "k6", "host"])
 def test_kill_in_mid_run(tmp_path: Path, victim: str) -> None:
     session = _started(tmp_path)
     try:
         k6 = _under_load(tmp_path)
-        pids = {
-            "pytest": lambda: session.pid,
-            "k6": lambda: k6.pid,
-            "hub": lambda: _find(tmp_path, "pytest_mojaloop_perf.reference", "hub").pid,
-            "host": lambda: _find(tmp_path, "pytest_mojaloop_perf.infra.host").pid,
-        }
-        os.kill(pids[victim](), signal.SIGKILL)
+        listed = environment_pids(tmp_path / "runs")
+        pids = {"pytest": [session.pid], "k6": [k6.pid], **listed}
+        assert all(pids.values()), pids
+        os.kill(pids[victim][0], signal.SIGKILL)
         if victim == "pytest":
             session.wait(5)
-        left = gone_within(tmp_path / "runs", 5 if victim != "k6" else 30, but=[session.pid])
+        left = gone_within(tmp_path / "runs", 5, but=[session.pid])
         assert not left, left
         status = session.wait(30)
         assert status not in (0, 1)

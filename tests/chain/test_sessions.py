@@ -57,9 +57,7 @@ def test_a_kept_environment_is_used_again(tmp_path: Path) -> None:
 
 
 def test_the_smoke_marker_runs_the_smoke_profile(tmp_path: Path) -> None:
-    ended = run_live(
-        tmp_path, "--perf-duration=20s", "--perf-warmup=4s", "--perf-cooldown=2s", marker="smoke"
-    )
+    ended = run_live(tmp_path, *SHORT, marker="smoke")
     assert ended.status == 0, ended.output
     assert "test_the_run_is_valid[smoke]" in ended.passed
     assert not any("[perf" in name for name in ended.passed)

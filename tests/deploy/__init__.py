@@ -1,0 +1,1 @@
+"""Live suite: is the switch deployed, secured and onboarded as planned."""

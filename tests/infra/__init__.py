@@ -1,0 +1,1 @@
+"""Live suite: is the place fit to measure on."""
