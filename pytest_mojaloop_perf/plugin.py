@@ -6,7 +6,6 @@ is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,18 +104,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("perf_objective", objective_params(_session(metafunc.config)))
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Skip live tests that nobody asked for by name; keep all others on one xdist worker.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a live session's tests on one xdist worker, so that nothing disturbs the measurement."""
+    if _session(config) is None or config.getoption("dist") != "load":
+        return None
+    from pytest_mojaloop_perf.fixtures.workers import one_worker
 
-    A wrapper, so that xdist's own implementation, which reads the group, comes after it.
-    """
-    session = _session(config)
+    return one_worker(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip live tests that nobody asked for by name."""
+    if _session(config) is not None:
+        return
     unasked = pytest.mark.skip(reason="a benchmark starts only when it is asked for: add -m perf or -m smoke")
     for item in items:
         if any(item.get_closest_marker(name) is not None for name in _MARKERS):
-            item.add_marker(unasked if session is None else pytest.mark.xdist_group("mojaloop-perf"))
-    return (yield)
+            item.add_marker(unasked)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -55,7 +55,7 @@ def _find(tmp_path: Path, *words: str) -> psutil.Process:
 def _under_load(tmp_path: Path) -> psutil.Process:
     """Wait until k6 has run for some seconds, and return it."""
     k6 = _find(tmp_path, "k6", "run")
-    time.sleep(8)
+    time.sleep(5)
     return k6
 
 
