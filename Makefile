@@ -10,19 +10,22 @@ ARGS ?=
 perf: setup
 	$(BIN)/pytest -m perf --perf-target=embedded $(ARGS)
 
+# The chain tests come last and alone: they measure, and anything beside them would disturb them.
 test: setup check k6
-	$(BIN)/pytest tests/unit tests/plugin $(ARGS)
+	$(BIN)/pytest -q -n 2 tests/unit tests/plugin $(ARGS)
+	$(BIN)/pytest tests/chain $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/unit/test_tidy.py
+	$(BIN)/pytest -q tests/unit/test_tidy.py tests/unit/test_docs.py
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Prints figures and ratios, each taken in one run; asserts nothing. About ten minutes on a quiet machine.
 bench: setup k6
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 

@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     options = read_options(config)
-    if not any(name in options.markexpr for name in _MARKERS) or config.option.collectonly:
+    if not any(name in options.markexpr for name in _MARKERS):
         return
     from pytest_mojaloop_perf.fixtures.begin import begin
 

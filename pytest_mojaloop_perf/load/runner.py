@@ -239,11 +239,15 @@ def _tell(progress: Progress, settings: Settings, tail: RecordTail, drops: DropW
     if tail.began_ms is None:
         progress.advance("load", 0.0, total_s, "k6 is starting")
         return
-    done_s = min(total_s, time.time() - tail.began_ms / 1000.0)
+    done_s = time.time() - tail.began_ms / 1000.0
     note = f"{format_number(lines)} of {format_number(settings.arrivals)} transactions ended"
     if drops.dropped:
         note += f", {format_number(drops.dropped)} arrivals dropped"
-    progress.advance("load", done_s, total_s, note)
+    if done_s < total_s:
+        progress.advance("load", done_s, total_s, note)
+    else:
+        drain_s = settings.drain_ms / 1e3
+        progress.advance("drain, at most", min(done_s - total_s, 0.99 * drain_s), drain_s, note)
 
 
 def _last_words(log: Path) -> str:

@@ -11,6 +11,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -54,16 +55,27 @@ class Ended:
 
     def was_disturbed(self) -> bool:
         """Say whether the run is INVALID because of other programs on this machine, and of nothing else."""
-        path = self.run / "verdict.json"
-        if self.verdict() != "INVALID":
+        value = self._verdict()
+        if value is None or value["outcome"] != "INVALID":
             return False
-        gates = json.loads(path.read_text())["value"]["gates"]
-        return {gate["name"] for gate in gates if not gate["ok"]} <= DISTURBED
+        return {gate["name"] for gate in value["gates"] if not gate["ok"]} <= DISTURBED
 
     def verdict(self) -> str | None:
         """Return the stored outcome, or None when there is no verdict."""
+        value = self._verdict()
+        return None if value is None else str(value["outcome"])
+
+    def sentence(self) -> str:
+        """Return the sentence of the stored verdict, empty when there is none."""
+        value = self._verdict()
+        return "" if value is None else str(value["sentence"])
+
+    def _verdict(self) -> dict[str, Any] | None:
         path = self.run / "verdict.json"
-        return json.loads(path.read_text())["value"]["outcome"] if path.exists() else None
+        if not path.exists():
+            return None
+        value: dict[str, Any] = json.loads(path.read_text())["value"]
+        return value
 
 
 def command(tmp_path: Path, *words: str, marker: str = "perf", suite: str = "tests/perf") -> list[str]:

@@ -18,7 +18,7 @@ def test_a_thousand_tps_on_one_machine_says_what_ran_out(tmp_path: Path) -> None
     ended = run_live(tmp_path, "--tps=1000", "--perf-duration=20s", "--perf-request-timeout=4s")
     assert ended.status in (1, 10), ended.output
     assert ended.verdict() in ("FAIL", "INVALID")
-    assert re.search(r"(FAIL|INVALID): .*(CPU|core|VU)", ended.output), ended.output
+    assert re.search(r"ran out of|CPU", ended.sentence()), ended.output
 
 
 def test_several_workers_share_one_environment(tmp_path: Path) -> None:
@@ -101,5 +101,5 @@ def test_the_wheel_brings_the_suite(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
-    assert "suite/perf/test_benchmark.py" in done.stdout
+    assert "perf/test_benchmark.py" in done.stdout
     assert str(ROOT) not in done.stdout
