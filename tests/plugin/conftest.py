@@ -9,5 +9,3 @@ from __future__ import annotations
 import pytest_mojaloop_perf.fixtures.begin
 import pytest_mojaloop_perf.fixtures.conduct
 import pytest_mojaloop_perf.fixtures.ending  # noqa: F401 - see above
-
-pytest_plugins = ["pytester"]
