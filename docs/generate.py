@@ -51,7 +51,8 @@ def faults_page() -> str:
     intro = (
         "A fault is a documented defect of the reference switch (or of the generator). Switch one on with "
         "`--perf-fault=NAME[=PARAMETER]` to see the test that guards against it fail; repeat the option for "
-        "several. Faults count, they do not throw dice: with 1 percent, every hundredth message."
+        "several. `starved-generator` makes the run INVALID instead. Faults count, they do not throw dice: "
+        "with 1 percent, every hundredth message."
     )
     lines = [
         "# Faults",
@@ -61,7 +62,10 @@ def faults_page() -> str:
         "| fault | where | default | effect |",
         "|---|---|---|---|",
     ]
-    lines += [f"| `{f.name}` | {f.where} | {f.default or '-'} | {f.effect} |" for f in FAULTS.values()]
+    units = {"none": "{}", "percent": "{} percent", "leg-ms": "{} ms", "every-n": "every {}th"}
+    for fault in FAULTS.values():
+        default = units[fault.kind].format(fault.default) if fault.default else "-"
+        lines.append(f"| `{fault.name}` | {fault.where} | {default} | {fault.effect} |")
     return "\n".join([*lines, ""])
 
 

@@ -5,7 +5,7 @@
 //
 // Each transaction logs one line of comma-separated values; with --log-format raw and --console-output FILE
 // that file is the record of the run (columns: `COLUMNS` in pytest_mojaloop_perf/load/records.py).
-// Which pair pays, to which MSISDN and under which ids is a pure function of (seed, iteration number), so a run
+// Which pair pays and to which MSISDN is a pure function of (seed, iteration number), so a run
 // can be repeated, and several instances can share one rate by execution segments.
 import exec from 'k6/execution';
 import http from 'k6/http';

@@ -13,6 +13,7 @@ import msgspec
 
 from pytest_mojaloop_perf.errors import BadInputError
 from pytest_mojaloop_perf.model import Value
+from pytest_mojaloop_perf.options import Options
 
 __all__ = ["SCHEMA", "RunFolder", "redact"]
 
@@ -64,7 +65,7 @@ class RunFolder:
         """Return the path of a process's log."""
         return self.path / "logs" / f"{name}.log"
 
-    def write(self, value: Value, *, name: str | None = None) -> Path:
+    def write(self, value: Value | Options, *, name: str | None = None) -> Path:
         """Store a value as versioned JSON, whole or not at all, and return the file's path."""
         kind = type(value).__name__
         path = self.path / f"{name or _kebab(kind)}.json"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_mojaloop_perf.model import Gate, LoadRun, Measurement, Plan
+if TYPE_CHECKING:
+    from pytest_mojaloop_perf.model import Gate, LoadRun, Measurement, Plan
 
 __all__ = [
     "pytest_mojaloop_perf_attachments",
@@ -20,7 +22,8 @@ __all__ = [
 def pytest_mojaloop_perf_plan(plan: Plan, config: pytest.Config) -> Plan | None:
     """Return a changed plan, or None to leave it; called once per plan before anything is started.
 
-    The first implementation that returns a plan decides; the changed plan is checked like any other.
+    The first implementation that returns a plan decides; its profile and matrix are checked
+    like those of any other plan.
 
     Example, a longer drain for a slow link::
 

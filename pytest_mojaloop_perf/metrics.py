@@ -97,6 +97,11 @@ def check_objective(objective: Objective) -> None:
             f"the limit of {metric.name} is {objective.limit}, expected at most 100",
             remedy=f"give {metric.name} a limit in percent",
         )
+    if metric.name in ("money_defects", "security_breaches") and objective.limit != 0:
+        raise BadInputError(
+            f"the limit of {metric.name} is {objective.limit:g}, expected 0: none is ever allowed",
+            remedy=f"leave {metric.name} out of the profile; it is judged in every run",
+        )
     wants_high = objective.op in (">=", ">")
     if wants_high != (metric.name in _HIGHER_IS_BETTER):
         raise BadInputError(

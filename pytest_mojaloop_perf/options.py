@@ -1,22 +1,23 @@
 """The options: one table that makes the command line, the environment and ini forms, and the reference page.
 
-This module is the only reader of `pytest.Config`. Precedence: command line, environment, ini, default.
+This module is the only reader of `pytest.Config`. Precedence: command line, environment, ini, default. It is
+loaded in every pytest session, so it imports nothing but pytest.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from pytest_mojaloop_perf.model import Value
-
-__all__ = ["OPTIONS", "Option", "Options", "add_options", "read_options"]
+__all__ = ["OPTIONS", "Option", "Options", "add_options", "read_options", "wants_plan"]
 
 
-class Option(Value, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
     """One option in its three forms; `values` limits what it may be, `many` lets it be given repeatedly."""
 
     flag: str
@@ -47,19 +48,19 @@ OPTIONS: tuple[Option, ...] = (
         default="auto",
         values=("auto", "embedded", "kind", "existing", "aws"),
         metavar="WHERE",
-        help="where the environment is; auto never means aws",
+        help="where the environment is; this version has embedded only, which is what auto means",
     ),
     Option(
         flag="--perf-switch",
         values=("reference", "mojaloop", "installed"),
         metavar="WHAT",
-        help="what is tested (default on embedded: reference, our own small FSPIOP switch)",
+        help="what is tested; this version has reference only, our own small FSPIOP switch",
     ),
     Option(
         flag="--perf-profile",
         metavar="NAME|FILE",
         help="objectives, load shape, security and validity limits: seed, whitepaper, embedded, smoke or a "
-        "YAML file (default: embedded on that target, seed elsewhere, smoke for -m smoke)",
+        "YAML file (default: embedded, smoke for -m smoke)",
     ),
     Option(flag="--perf-matrix", metavar="NAME|FILE", help="who pays whom (default: the profile's)"),
     Option(flag="--perf-dfsps", metavar="NAME|FILE", help="the DFSPs to onboard (default: the profile's)"),
@@ -128,7 +129,7 @@ OPTIONS: tuple[Option, ...] = (
         values=("auto", "never"),
         metavar="WHEN",
         topic="k6",
-        help="when there is no k6: download the official release or build it with Go, or never",
+        help="when there is no k6: install it into our cache (built with Go), or never",
     ),
     Option(
         flag="--perf-plan",
@@ -166,7 +167,8 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 
-class Options(Value, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
     """What the user asked for, as text, read once; an empty text means: not given.
 
     `markexpr` is pytest's `-m`; `given` names the options that were given, and where.
@@ -174,9 +176,8 @@ class Options(Value, frozen=True, kw_only=True):
 
     values: Mapping[str, str]
     faults: tuple[str, ...] = ()
-    plan_only: bool = False
     markexpr: str = ""
-    given: Mapping[str, str] = {}
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
@@ -224,10 +225,15 @@ def read_options(config: pytest.Config, environ: Mapping[str, str] = os.environ)
     return Options(
         values=values,
         faults=tuple(part for part in values["perf_fault"].replace(",", "\n").split("\n") if part.strip()),
-        plan_only=values["perf_plan"].lower() in ("1", "true", "yes", "on"),
         markexpr=str(config.option.markexpr or ""),
         given=given,
     )
+
+
+def wants_plan(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether only the plan is to be printed."""
+    option = next(option for option in OPTIONS if option.name == "perf_plan")
+    return _lookup(option, config, environ)[0].lower() in ("1", "true", "yes", "on")
 
 
 def _lookup(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ is used.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ from pytest_mojaloop_perf.fixtures.live import (
     perf_run,
     perf_session,
 )
-from pytest_mojaloop_perf.options import add_options, read_options
+from pytest_mojaloop_perf.options import add_options, read_options, wants_plan
 
 if TYPE_CHECKING:
     from pytest_mojaloop_perf.fixtures.session import PerfSession
@@ -57,12 +58,11 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Print the plan and stop, when that is all that was asked for."""
-    options = read_options(config)
-    if not options.plan_only:
+    if not wants_plan(config):
         return None
     from pytest_mojaloop_perf.fixtures.begin import print_plan
 
-    return print_plan(config, options)
+    return print_plan(config, read_options(config))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -70,12 +70,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; begin the session when `-m` asks for live tests, refusing bad input."""
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
-    options = read_options(config)
-    if not any(name in options.markexpr for name in _MARKERS):
+    if not _may_be_live(config):
         return
     from pytest_mojaloop_perf.fixtures.begin import begin
 
-    begin(config, options, joined=getattr(config, "workerinput", {}).get(_WORKER_INPUT))
+    begin(config, read_options(config), joined=getattr(config, "workerinput", {}).get(_WORKER_INPUT))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -115,23 +114,38 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip live tests that nobody asked for by name."""
-    if _session(config) is not None:
+    """Skip tests that use a live fixture when nobody asked for any by name; other tests are not ours.
+
+    When live tests were asked for and are there, see that what they need is there too.
+    """
+    ours = [item for item in items if "perf_session" in getattr(item, "fixturenames", ())]
+    session = _session(config)
+    if session is not None:
+        if ours and not session.is_worker:
+            from pytest_mojaloop_perf.fixtures.begin import check_reach
+
+            check_reach(session)
         return
     unasked = pytest.mark.skip(reason="a benchmark starts only when it is asked for: add -m perf or -m smoke")
-    for item in items:
-        if any(item.get_closest_marker(name) is not None for name in _MARKERS):
-            item.add_marker(unasked)
+    for item in ours:
+        item.add_marker(unasked)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Give INVALID and broken runs an exit status of their own, and JUnit the figures."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Give INVALID and broken runs an exit status of their own, and JUnit the figures.
+
+    A wrapper: the status is known only when the last fixture is torn down, which may be as late as here.
+    """
     ours = _session(session.config)
-    if ours is not None and not ours.is_worker:
-        from pytest_mojaloop_perf.fixtures.ending import finish
+    if ours is None or ours.is_worker:
+        return (yield)
+    from pytest_mojaloop_perf.fixtures.ending import finish
 
-        finish(ours, session.config)
+    finish(ours, session.config)
+    try:
+        return (yield)
+    finally:
         session.exitstatus = ours.exit_status(int(exitstatus))
 
 
@@ -145,8 +159,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _session(config: pytest.Config) -> PerfSession | None:
-    if not any(name in str(config.option.markexpr) for name in _MARKERS):
+    if not _may_be_live(config):
         return None
     from pytest_mojaloop_perf.fixtures.session import SESSION
 
     return config.stash.get(SESSION, None)
+
+
+def _may_be_live(config: pytest.Config) -> bool:
+    """Say, without importing anything, whether `-m` could ask for live tests."""
+    return any(name in str(config.option.markexpr) for name in _MARKERS)

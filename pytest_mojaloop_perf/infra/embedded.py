@@ -31,7 +31,7 @@ from pytest_mojaloop_perf.model import Fault, Plan
 from pytest_mojaloop_perf.progress import Progress
 from pytest_mojaloop_perf.wait import Pending, wait_for
 
-__all__ = ["REFERENCE_COMMAND", "EmbeddedBackend"]
+__all__ = ["REFERENCE_COMMAND", "EmbeddedBackend", "refuse_other_plan"]
 
 _ATTEMPTS = 5
 """How often a host that happens to be ending may be met before we give up."""
@@ -73,7 +73,7 @@ class EmbeddedBackend:
         """
         if plan.reuse is not None:
             state = find_kept(plan.reuse)
-            _refuse_other_plan(state, plan)
+            refuse_other_plan(state, plan)
             return HostAttachment.attach(state, progress, timeout_s=self._start_timeout_s)
         try:
             return self._attach_own(plan, folder, progress)
@@ -163,8 +163,12 @@ class EmbeddedBackend:
         return state
 
 
-def _refuse_other_plan(state: HostState, plan: Plan) -> None:
-    """Refuse a kept environment that is not what this run wants."""
+def refuse_other_plan(state: HostState, plan: Plan) -> None:
+    """Refuse a kept environment that is not what this run wants.
+
+    Raises:
+        BadInputError: its DFSPs, security or faults are not those of the plan.
+    """
     wanted = {
         "DFSPs": (state.dfsps, plan.dfsps),
         "security": (state.security, plan.profile.security),

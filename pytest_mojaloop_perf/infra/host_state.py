@@ -7,6 +7,7 @@ away together with the private folder that it names.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -173,9 +174,11 @@ def sweep_stale() -> list[HostState]:
     stale = [state for state in all_states() if not host_lives(state)]
     for state in stale:
         if RunFolder(state.run_folder).path.is_dir():
-            RunFolder(state.run_folder).journal(
-                "forget", what="killed host", pid=state.pid, private=state.private
-            )
+            # Somebody may have made the folder read-only since; the state must be forgotten all the same.
+            with contextlib.suppress(OSError):
+                RunFolder(state.run_folder).journal(
+                    "forget", what="killed host", pid=state.pid, private=state.private
+                )
         forget(state)
     return stale
 

@@ -22,7 +22,7 @@ from pytest_mojaloop_perf.model import Environment, LedgerSnapshot, LoadRun, Rec
 from pytest_mojaloop_perf.progress import Progress
 from pytest_mojaloop_perf.wait import Pending, wait_for
 
-__all__ = ["reconcile", "snapshot"]
+__all__ = ["drain", "reconcile", "snapshot"]
 
 _LAST_WORD_S = 5.0
 _COUNTS = """
@@ -31,6 +31,16 @@ SELECT count(*), coalesce(sum(kind = 'committed'), 0), coalesce(sum(kind = 'abor
   coalesce(sum(kind = 'committed' AND outcome <> 'COMMITTED'), 0)
 FROM merged WHERE NOT isProbe
 """
+
+
+def drain(environment: Environment, opening: LedgerSnapshot, *, drain_s: float, progress: Progress) -> None:
+    """Wait until no transfer is open or the ledger stands still, at most `drain_s` seconds.
+
+    Raises:
+        InvalidRunError: the ledger cannot be read.
+    """
+    with readable(environment) as ledger:
+        await_drain(ledger, opening, drain_s=drain_s, progress=progress)
 
 
 def reconcile(
@@ -50,8 +60,7 @@ def reconcile(
     Raises:
         InvalidRunError: the ledger, the records or a DFSP's view cannot be read: nothing can be concluded.
     """
-    with readable(environment) as ledger:
-        await_drain(ledger, opening, drain_s=drain_s, progress=progress)
+    drain(environment, opening, drain_s=drain_s, progress=progress)
     assert environment.ledger is not None
     sources = ["k6", "hub"]
     try:

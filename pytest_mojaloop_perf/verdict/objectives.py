@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
+import msgspec
+
 from pytest_mojaloop_perf.metrics import Metric, parse_metric, samples_needed
 from pytest_mojaloop_perf.model import (
     Interval,
@@ -15,6 +17,7 @@ from pytest_mojaloop_perf.model import (
     Profile,
     Reconciliation,
     SecurityObserved,
+    SecurityProfile,
 )
 from pytest_mojaloop_perf.units import format_number
 
@@ -46,6 +49,7 @@ def judge_objectives(
     Nobody may write a profile under which money may vanish or a forged message may pass: `money_defects`
     and `security_breaches` must be 0 wherever they were looked for.
     """
+    security = _of_wanted_controls(security, profile.security)
     objectives = list(profile.objectives)
     named = {objective.metric for objective in objectives}
     looked_for = {"money_defects": reconciliation is not None, "security_breaches": bool(security)}
@@ -80,9 +84,25 @@ def money_defects(reconciliation: Reconciliation | None) -> float | None:
 
 
 def security_breaches(security: tuple[SecurityObserved, ...]) -> float | None:
-    """Return how many bad messages were let through or moved money; None when none was sent."""
-    ran = [probe for observed in security for probe in observed.probes if probe.ran]
-    return sum(not probe.refused or probe.moved_money for probe in ran) if ran else None
+    """Return how many bad messages were let through, moved money, or could not be sent.
+
+    What could not be sent is not proved, and so counts. None when there was no probe.
+    """
+    probes = [probe for observed in security for probe in observed.probes]
+    return sum(not (probe.ran and probe.refused) or probe.moved_money for probe in probes) if probes else None
+
+
+def _of_wanted_controls(
+    security: tuple[SecurityObserved, ...], wanted: SecurityProfile
+) -> tuple[SecurityObserved, ...]:
+    """Leave out the probes of what the profile switches off."""
+    off = (set() if wanted.mtls else {"mtls"}) | ({"jws"} if wanted.jws == "off" else set())
+    return tuple(
+        msgspec.structs.replace(
+            observed, probes=tuple(probe for probe in observed.probes if probe.control not in off)
+        )
+        for observed in security
+    )
 
 
 def _judge(

@@ -155,15 +155,23 @@ def test_bad_input_is_refused(
     if name:
         (pytester.path / name).write_text(text)
     before = {path.name for path in pytester.path.iterdir()}
-    result = pytester.runpytest_inprocess("-m", "perf", "-p", "no:xdist", *words)
+    pytester.makepyfile("import pytest\n@pytest.mark.perf\ndef test_live(perf_run):\n    pass\n")
+    before |= {path.name for path in pytester.path.iterdir()}
+    result = pytester.runpytest_inprocess("-m", "perf", "-p", "no:xdist", "--perf-allure=never", *words)
     told = result.stderr.str()
     assert result.ret == pytest.ExitCode.USAGE_ERROR, told
     assert expected in told
     if "invalid choice" not in expected:
         assert "Remedy: " in told
     assert "Traceback" not in told
-    # .local: the user's folder for the state of kept environments, which was looked into.
-    assert {path.name for path in pytester.path.iterdir()} - before <= {".pytest_cache", ".local"}
+    # .local: the user's folder for the state of kept environments, which was looked into; the others are
+    # pytest's and its plugins'.
+    assert {path.name for path in pytester.path.iterdir()} - before <= {
+        ".pytest_cache",
+        ".local",
+        ".benchmarks",
+        "__pycache__",
+    }
 
 
 @pytest.mark.parametrize(
@@ -191,6 +199,7 @@ def test_a_missing_k6_names_both_remedies(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
+    pytester.makepyfile("import pytest\n@pytest.mark.perf\ndef test_live(perf_run):\n    pass\n")
     result = pytester.runpytest_inprocess("-m", "perf", "--perf-k6-install=never")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--perf-k6" in result.stderr.str()

@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from pytest_mojaloop_perf.artifacts import RunFolder
+from pytest_mojaloop_perf.errors import InfrastructureError, InvalidRunError
 from pytest_mojaloop_perf.exits import INFRASTRUCTURE, INVALID
+from pytest_mojaloop_perf.fixtures.hold import reported
 from pytest_mojaloop_perf.fixtures.session import Breakage, PerfSession, join_session
 from pytest_mojaloop_perf.model import Verdict
 from pytest_mojaloop_perf.options import OPTIONS, Options
@@ -42,6 +44,43 @@ def test_a_live_test_that_nobody_asked_for_is_skipped_with_the_reason(
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines(["*add -m perf or -m smoke*"])
     assert not (pytester.path / "perf-runs").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("-m", "smoke"), ("-m", "not smoke")])
+def test_tests_of_others_under_the_same_marker_are_theirs(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.smoke\ndef test_theirs():\n    pass\n")
+    monkeypatch.setenv("PATH", str(pytester.path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path))
+    result = pytester.runpytest_inprocess(*words)
+    result.assert_outcomes(passed=0 if "not smoke" in words else 1)
+
+
+def test_what_cannot_be_read_makes_a_run_invalid_not_broken(pytester: pytest.Pytester) -> None:
+    plans = make_plans(options(perf_output=str(pytester.path)), run_id="r", created=NOW)
+    folder = RunFolder.create(plans[0].run_folder)
+    with pytest.raises(pytest.fail.Exception, match=r"INVALID: the ledger cannot be read"), reported(folder):
+        raise InvalidRunError("the ledger cannot be read", remedy="look at the disk")
+    session = PerfSession(options=Options(values={}), plans=plans)
+    assert session.exit_status(1) == INVALID
+    assert session.verdicts()[0].outcome == "INVALID"
+
+
+@pytest.mark.parametrize("error", [InfrastructureError("the hub died", remedy="x"), OSError("disk full")])
+def test_what_breaks_is_infrastructure_whatever_it_is(pytester: pytest.Pytester, error: Exception) -> None:
+    plans = make_plans(options(perf_output=str(pytester.path)), run_id="r", created=NOW)
+    folder = RunFolder.create(plans[0].run_folder)
+    with pytest.raises((pytest.fail.Exception, OSError)), reported(folder):
+        raise error
+    assert PerfSession(options=Options(values={}), plans=plans).exit_status(1) == INFRASTRUCTURE
+
+
+def test_a_plan_with_a_bad_k6_is_refused_in_one_line(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--perf-plan", "--perf-k6=./no-k6")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no-k6" in result.stderr.str()
+    assert "Traceback" not in result.stderr.str()
 
 
 def test_help_and_markers_name_everything(pytester: pytest.Pytester) -> None:
@@ -137,6 +176,7 @@ def test_a_worker_joins_with_the_same_plans() -> None:
     [
         ("PASS", 0, 0),
         ("FAIL", 1, 1),
+        ("FAIL", 0, 1),
         ("INVALID", 1, INVALID),
         ("INVALID", 2, 2),
         ("broken", 1, INFRASTRUCTURE),

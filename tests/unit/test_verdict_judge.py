@@ -112,7 +112,7 @@ def test_money_and_security_are_objectives_of_every_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "breaches"),
-    [({"refused": False}, 1), ({"moved_money": True}, 1), ({"refused": False, "ran": False}, 0)],
+    [({"refused": False}, 1), ({"moved_money": True}, 1), ({"refused": False, "ran": False}, 1)],
 )
 def test_a_bad_message_that_is_let_through_fails_the_run(
     tmp_path: Path, changes: dict[str, Any], breaches: int
