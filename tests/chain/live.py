@@ -24,7 +24,7 @@ SHORT = (
     "--perf-request-timeout=4s",
 )
 """A run that is just long enough to be judged."""
-DISTURBED = {"foreign-cpu", "steal"}
+DISTURBED = {"foreign-cpu", "steal", "start-lateness"}
 """Gates that fail when somebody else uses this machine: then, and only then, a session is tried again."""
 TRIES = 3
 
