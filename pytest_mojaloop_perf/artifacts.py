@@ -119,7 +119,7 @@ def _kebab(name: str) -> str:
 def _encode(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
-    raise NotImplementedError(type(value).__name__)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _decode(kind: type, value: Any) -> Any:

@@ -7,7 +7,7 @@ import re
 
 from pytest_mojaloop_perf.errors import BadInputError
 
-__all__ = ["format_duration_s", "format_number", "parse_duration_s", "parse_positive_float"]
+__all__ = ["apart", "format_duration_s", "format_number", "parse_duration_s", "parse_positive_float"]
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -79,3 +79,15 @@ def format_number(value: float, *, digits: int = 4) -> str:
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def apart(value: float, limit: float, *, digits: int = 4) -> str:
+    """Return the number with as many digits as it takes to see on which side of the limit it lies.
+
+    Four digits would print 499.98 as `500` beside the objective `< 500`.
+    """
+    for enough in range(digits, 16):
+        text = format_number(value, digits=enough)
+        if value == limit or float(text.replace(",", "")) != limit:
+            return text
+    return repr(value)

@@ -96,11 +96,12 @@ class MachineSampler:
         self._take()
 
     def _run(self) -> None:
-        due = time.monotonic()
-        for turn in itertools.count():
-            # Uneven steps, so that what happens once a second is not met at the same phase every time.
-            due = max(due + self._interval_s * (0.8 + 0.4 * (turn * _GOLDEN % 1.0)), time.monotonic())
-            if self._ended.wait(due - time.monotonic()):
+        began = time.monotonic()
+        for turn in itertools.count(1):
+            # Within each interval at another phase, and at all phases equally often: what happens once a
+            # second is then met as often as it lasts. Steps are 0.6 or 1.6 intervals.
+            due = began + self._interval_s * (turn + turn * _GOLDEN % 1.0)
+            if self._ended.wait(max(0.0, due - time.monotonic())):
                 return
             self._take()
 

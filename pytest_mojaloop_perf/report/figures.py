@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Literal
 
+from pytest_mojaloop_perf import units
 from pytest_mojaloop_perf.errors import BadInputError
 from pytest_mojaloop_perf.metrics import parse_metric
 from pytest_mojaloop_perf.model import (
@@ -102,17 +103,8 @@ def metric_unit(metric: str) -> str:
 
 
 def apart(value: float, limit: float) -> str:
-    """Return the value with as many digits as it takes to tell it from the limit.
-
-    Four digits would print 499.98 as `500.0` beside the objective `< 500`, and 99.9961 % as `100.00`.
-    """
-    if not math.isfinite(value):
-        return TOO_FEW
-    for digits in range(4, 16):
-        text = format_number(value, digits=digits)
-        if value == limit or float(text.replace(",", "")) != limit:
-            return text
-    return format_number(value, digits=16)
+    """Return the value with as many digits as it takes to tell it from the limit (`units.apart`)."""
+    return units.apart(value, limit) if math.isfinite(value) else TOO_FEW
 
 
 def brief(text: str) -> str:

@@ -50,7 +50,7 @@ def slowest_leg(measurement: Measurement) -> str:
 def _of_machine(machine: MachineUse, limits: ValidityLimits) -> str:
     generator = next((one for one in machine.processes if one.name == GENERATOR), None)
     if generator is not None and generator.stopped_percent > _STOPPED_PERCENT:
-        return f"the generator was kept from running {_cores(generator.stopped_percent)} % of the time"
+        return f"the generator was found stopped in {_cores(generator.stopped_percent)} % of the samples"
     if machine.foreign_cores > limits.foreign_cpu_max_cores:
         return f"other programs used {_cores(machine.foreign_cores)} of {machine.cores} cores"
     if machine.steal_percent > limits.steal_max_percent:

@@ -16,9 +16,9 @@ from pytest_mojaloop_perf.model import (
     ReconciliationDefect,
     Verdict,
 )
-from pytest_mojaloop_perf.units import format_number
+from pytest_mojaloop_perf.units import apart, format_number
 from pytest_mojaloop_perf.verdict.bottleneck import slowest_leg
-from pytest_mojaloop_perf.verdict.objectives import apart, wanted_text
+from pytest_mojaloop_perf.verdict.objectives import wanted_text
 
 __all__ = ["gates", "money", "objective", "objective_result", "probes", "verdict_lines"]
 

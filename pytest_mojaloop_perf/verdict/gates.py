@@ -19,8 +19,8 @@ from pytest_mojaloop_perf.model import (
     Plan,
     Reconciliation,
 )
-from pytest_mojaloop_perf.units import format_duration_s, format_number
-from pytest_mojaloop_perf.verdict.objectives import apart, limit_text
+from pytest_mojaloop_perf.units import apart, format_duration_s, format_number
+from pytest_mojaloop_perf.verdict.objectives import limit_text
 
 __all__ = ["validity_gates", "vus_run_out_above_ms"]
 
@@ -178,7 +178,9 @@ def _generator_cpu(machine: MachineUse, most_percent: float) -> Gate:
     if use is None:
         explanation = "the load generator was not among the processes that were sampled"
     elif stopped > _STOPPED_MAX_PERCENT:
-        explanation = f"the load generator was stopped {format_number(stopped, digits=2)} % of the time"
+        explanation = (
+            f"the load generator was found stopped in {format_number(stopped, digits=2)} % of the samples"
+        )
     else:
         explanation = (
             f"the load generator used {format_number(busy, digits=2)} % of the CPU that it may use "
@@ -187,7 +189,8 @@ def _generator_cpu(machine: MachineUse, most_percent: float) -> Gate:
     return Gate(
         name="generator-cpu",
         wanted=f"k6 at most {limit_text(most_percent)} % busy, never stopped",
-        observed=f"{format_number(busy, digits=2)} % busy, stopped {format_number(stopped, digits=2)} %"
+        observed=f"{format_number(busy, digits=2)} % busy, "
+        f"stopped in {format_number(stopped, digits=2)} % of the samples"
         if use
         else "not sampled",
         ok=use is not None and busy <= most_percent and stopped <= _STOPPED_MAX_PERCENT,

@@ -15,10 +15,10 @@ from pytest_mojaloop_perf.model import (
     SecurityObserved,
     Verdict,
 )
-from pytest_mojaloop_perf.units import format_number
+from pytest_mojaloop_perf.units import apart, format_number
 from pytest_mojaloop_perf.verdict.bottleneck import slowest_leg, what_ran_out
 from pytest_mojaloop_perf.verdict.gates import validity_gates
-from pytest_mojaloop_perf.verdict.objectives import apart, judge_objectives, limit_text, wanted_text
+from pytest_mojaloop_perf.verdict.objectives import judge_objectives, limit_text, wanted_text
 
 __all__ = ["judge"]
 

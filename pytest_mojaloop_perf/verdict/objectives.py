@@ -19,10 +19,9 @@ from pytest_mojaloop_perf.model import (
     SecurityObserved,
     SecurityProfile,
 )
-from pytest_mojaloop_perf.units import format_number
+from pytest_mojaloop_perf.units import apart, format_number
 
 __all__ = [
-    "apart",
     "judge_objectives",
     "limit_text",
     "money_defects",
@@ -67,15 +66,6 @@ def wanted_text(objective: Objective) -> str:
 def limit_text(limit: float) -> str:
     """Return a limit as somebody would write it: `1,000`, `99.5`, `0.05`."""
     return f"{limit:,.10g}"
-
-
-def apart(value: float, limit: float, *, digits: int = 4) -> str:
-    """Return the number with as many digits as it takes to see on which side of the limit it lies."""
-    for enough in range(digits, 16):
-        text = format_number(value, digits=enough)
-        if value == limit or float(text.replace(",", "")) != limit:
-            return text
-    return repr(value)
 
 
 def money_defects(reconciliation: Reconciliation | None) -> float | None:

@@ -147,7 +147,7 @@ BREAKS: list[tuple[str, Callable[[Run], None], str]] = [
     ("machine-observed", _sampled_once, "not sampled throughout"),
     ("machine-observed", _gap, "not sampled throughout"),
     ("generator-cpu", _busy_generator, "used 91 % of the CPU that it may use (1 cores)"),
-    ("generator-cpu", _stopped_generator, "was stopped 20 % of the time"),
+    ("generator-cpu", _stopped_generator, "was found stopped in 20 % of the samples"),
     ("generator-cpu", _unseen_generator, "not among the processes"),
     ("foreign-cpu", _foreign, "used 0.6 of 2 cores"),
     ("steal", _steal, "hypervisor gave 5.1 %"),

@@ -16,9 +16,9 @@ from pytest_mojaloop_perf.model import (
     SecurityObserved,
     ValidityLimits,
 )
+from pytest_mojaloop_perf.units import apart
 from pytest_mojaloop_perf.verdict import explain
 from pytest_mojaloop_perf.verdict.bottleneck import slowest_leg, what_ran_out
-from pytest_mojaloop_perf.verdict.objectives import apart
 from tests.unit.stored_runs import MACHINE, RECONCILIATION, SECURITY, Rows, Run, rows
 
 
@@ -171,7 +171,7 @@ def test_a_failure_says_what_ran_out(tmp_path: Path) -> None:
 
 
 MACHINES = [
-    (_machine(_use("k6", 0.5, stopped_percent=75.0), busy=2.0), "kept from running 75 % of the time"),
+    (_machine(_use("k6", 0.5, stopped_percent=75.0), busy=2.0), "found stopped in 75 % of the samples"),
     (_machine(_use("hub", 0.5), busy=2.0, foreign_cores=1.3), "other programs used 1.3 of 2 cores"),
     (_machine(_use("hub", 0.5), busy=1.0, steal_percent=12.0), "hypervisor withheld 12 % of the CPU time"),
     (_machine(_use("hub", 0.5), busy=1.0, throttled_percent=40.0), "CPU quota of this container ran out"),
